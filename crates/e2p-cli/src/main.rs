@@ -1,0 +1,2 @@
+//! The `e2p` binary.
+fn main() {}
