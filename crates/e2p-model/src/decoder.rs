@@ -1,0 +1,401 @@
+//! The decoder: embeddings, a stack of layers, a final norm, a head.
+//!
+//! Two entry points, token ids and input embeddings, each for whole sequences and on top of a cache. The head is a call of its own, so
+//! that logits are computed only where they are wanted. All five families run through this one file.
+
+use std::path::Path;
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use crate::attention::{Earlier, Pass};
+use crate::config::{DecoderConfig, Positions};
+use crate::error::{ModelError, Result};
+use crate::families;
+use crate::kv_cache::KvCache;
+use crate::layer::DecoderLayer;
+use crate::linear::Linear;
+use crate::load::{Checkpoint, CheckpointSource, LoadOptions, LoadReport, WeightSource, read_json};
+use crate::mask;
+use crate::norm::Norm;
+use crate::rotary::Rotary;
+
+/// A frozen decoder-only language model. Preferred variable name: `decoder`.
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    pub(crate) config: DecoderConfig,
+    /// `[vocab_size, d_model]`
+    embed_tokens: Tensor<2>,
+    /// `[max_seq_len, d_model]` where positions are learned.
+    embed_positions: Option<Tensor<2>>,
+    rotary: Option<Rotary>,
+    pub(crate) layers: Vec<DecoderLayer>,
+    pub(crate) norm: Norm,
+    pub(crate) lm_head: Linear,
+    device: Device,
+    dtype: DType,
+}
+
+/// On which side rows of unequal length are filled up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// Rows end together: for generation, where all rows go on at the same slot.
+    Left,
+    /// Rows begin together: for scoring and training, where no mask is needed.
+    Right,
+}
+
+impl Decoder {
+    /// Loads a Hugging Face directory: `config.json` and `*.safetensors`.
+    ///
+    /// # Errors
+    /// An unsupported family or option, unreadable or malformed files, weights that do not fit (all of them listed at once), a device
+    /// that does not compute in the chosen data type.
+    pub fn from_dir(
+        dir: &Path,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<(Self, LoadReport)> {
+        let json = read_json(dir, "config.json")?;
+        let config = families::parse_config(&json)?;
+        if !device.supports_dtype(options.dtype) {
+            return Err(ModelError::Dtype {
+                device: format!("{device:?}"),
+                dtype: format!("{:?}", options.dtype).to_lowercase(),
+            });
+        }
+        let names = families::family(&json)?.names;
+        let checkpoint = Checkpoint::open(dir)?;
+        let root = if checkpoint
+            .tensors()
+            .any(|(name, _)| name.starts_with(names.root))
+        {
+            names.root
+        } else {
+            ""
+        };
+        let mut source = CheckpointSource::new(&checkpoint, options, device);
+        let decoder = Self::build(config, &names, root, &mut source, device, options.dtype);
+        let mut ignored = names.buffers.to_vec();
+        if decoder.config.tie_word_embeddings {
+            // Some checkpoints store the tied head a second time.
+            ignored.push("lm_head.weight");
+        }
+        let report = source.into_report(&ignored);
+        if report.is_complete() {
+            Ok((decoder, report))
+        } else {
+            Err(ModelError::Weights {
+                dir: dir.into(),
+                report: Box::new(report),
+            })
+        }
+    }
+
+    /// Builds a decoder from any source of weights, asked by the names of a Hugging Face checkpoint.
+    ///
+    /// # Errors
+    /// An invalid configuration or a `model_type` that is not supported.
+    pub fn from_source(
+        config: DecoderConfig,
+        source: &mut dyn WeightSource,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self> {
+        config.validate()?;
+        let names =
+            families::family(&serde_json::json!({ "model_type": config.model_type }))?.names;
+        Ok(Self::build(
+            config, &names, names.root, source, device, dtype,
+        ))
+    }
+
+    fn build(
+        config: DecoderConfig,
+        names: &families::Names,
+        root: &str,
+        source: &mut dyn WeightSource,
+        device: &Device,
+        dtype: DType,
+    ) -> Self {
+        let path = |name: &str| format!("{root}{name}");
+        let weight = |name: &str| format!("{root}{name}.weight");
+        let embed_tokens = source.matrix(
+            &[(weight(names.embed_tokens), config.vocab_size)],
+            config.d_model,
+            false,
+        );
+        let (rotary, embed_positions) = match &config.positions {
+            Positions::Rotary(rotary) => (Some(Rotary::new(rotary, config.head_dim)), None),
+            Positions::Learned => (
+                None,
+                Some(source.matrix(
+                    &[(weight(names.embed_positions), config.max_seq_len)],
+                    config.d_model,
+                    false,
+                )),
+            ),
+        };
+        let layers = (0..config.n_layers)
+            .map(|layer| {
+                DecoderLayer::load(
+                    source,
+                    &config,
+                    names,
+                    &path(&format!("{}{layer}.", names.layers)),
+                )
+            })
+            .collect();
+        let norm = Norm::load(
+            source,
+            &path(names.norm),
+            config.d_model,
+            config.norm,
+            config.norm_eps,
+        );
+        let lm_head = if config.tie_word_embeddings {
+            Linear::tied(embed_tokens.clone())
+        } else {
+            Linear::load(
+                source,
+                &[(names.lm_head.into(), config.vocab_size)],
+                config.d_model,
+                false,
+                false,
+            )
+        };
+        Self {
+            config,
+            embed_tokens,
+            embed_positions,
+            rotary,
+            layers,
+            norm,
+            lm_head,
+            device: device.clone(),
+            dtype,
+        }
+    }
+
+    /// The shape and the options.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// The device that holds the weights.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The data type of weights and computation.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Looks token ids up in the embedding matrix.
+    ///
+    /// # Shapes
+    /// - `ids`: `[batch_size, seq_len]`
+    /// - output: `[batch_size, seq_len, d_model]`
+    ///
+    /// # Panics
+    /// If an id is outside the vocabulary; [`Self::embed_rows`] checks.
+    pub fn embed_tokens(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let [batch_size, seq_len] = ids.dims();
+        let rows = self
+            .embed_tokens
+            .clone()
+            .select(0, ids.reshape([batch_size * seq_len]));
+        rows.reshape([batch_size, seq_len, self.config.d_model])
+    }
+
+    /// Looks up rows of unequal length, filled up on one side: `[batch_size, longest, d_model]` and the slot at which each row begins
+    /// (all 0 for [`Padding::Right`]).
+    ///
+    /// # Errors
+    /// [`ModelError::TokenId`] for an id outside the vocabulary, [`ModelError::EmptyPrompt`] when there is no row or an empty one.
+    pub fn embed_rows<R: AsRef<[u32]>>(
+        &self,
+        rows: &[R],
+        padding: Padding,
+    ) -> Result<(Tensor<3>, Vec<usize>)> {
+        let longest = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
+        if rows.iter().any(|row| row.as_ref().is_empty()) || rows.is_empty() {
+            return Err(ModelError::EmptyPrompt);
+        }
+        let mut ids = Vec::with_capacity(rows.len() * longest);
+        let mut row_starts = Vec::with_capacity(rows.len());
+        for row in rows {
+            let row = row.as_ref();
+            if let Some(id) = row
+                .iter()
+                .find(|id| **id as usize >= self.config.vocab_size)
+            {
+                return Err(ModelError::TokenId {
+                    id: i64::from(*id),
+                    vocab_size: self.config.vocab_size,
+                });
+            }
+            let gap = longest - row.len();
+            let (before, after) = if padding == Padding::Left {
+                (gap, 0)
+            } else {
+                (0, gap)
+            };
+            row_starts.push(before);
+            ids.extend(
+                std::iter::repeat_n(0, before)
+                    .chain(row.iter().map(|id| *id as i32))
+                    .chain(std::iter::repeat_n(0, after)),
+            );
+        }
+        let ids = Tensor::from_data(TensorData::new(ids, [rows.len(), longest]), &self.device);
+        Ok((self.embed_tokens(ids), row_starts))
+    }
+
+    /// An empty cache for rows that begin at the given slots, with room for `capacity` slots in all.
+    pub fn new_cache(&self, row_starts: Vec<usize>, capacity: usize) -> KvCache {
+        let shape = [self.config.n_kv_heads, capacity, self.config.head_dim];
+        KvCache::new(
+            self.config.n_layers,
+            row_starts,
+            shape,
+            self.dtype,
+            &self.device,
+        )
+    }
+
+    /// Hidden states of a whole batch, after the final norm.
+    ///
+    /// # Shapes
+    /// - `inputs_embeds`: `[batch_size, seq_len, d_model]`
+    /// - `row_starts`: the slot at which each row begins; slots before it are padding. Empty means all 0.
+    /// - output: `[batch_size, seq_len, d_model]`
+    ///
+    /// # Errors
+    /// [`ModelError::ContextOverflow`] when a row is longer than the context.
+    pub fn forward_embeds(
+        &self,
+        inputs_embeds: Tensor<3>,
+        row_starts: &[usize],
+    ) -> Result<Tensor<3>> {
+        let pass = self.pass(&inputs_embeds, row_starts, 0)?;
+        let mut x = self.place(inputs_embeds, row_starts, 0);
+        for layer in &self.layers {
+            x = layer.forward(x, &pass, Earlier::None, false).0;
+        }
+        Ok(self.norm.forward(x))
+    }
+
+    /// [`Self::forward_embeds`] from token ids without padding, or padded on the right.
+    ///
+    /// # Errors
+    /// As [`Self::forward_embeds`].
+    pub fn forward_tokens(&self, ids: Tensor<2, Int>) -> Result<Tensor<3>> {
+        self.forward_embeds(self.embed_tokens(ids), &[])
+    }
+
+    /// Hidden states of new slots on top of `cache`, which receives their keys and values.
+    ///
+    /// # Shapes
+    /// - `inputs_embeds`: `[batch_size, n_new, d_model]`, output the same, after the final norm
+    ///
+    /// # Errors
+    /// [`ModelError::ContextOverflow`] when the context or the cache is too small; the cache is then unchanged.
+    pub fn forward_cached(
+        &self,
+        inputs_embeds: Tensor<3>,
+        cache: &mut KvCache,
+    ) -> Result<Tensor<3>> {
+        let first = cache.len();
+        let n_new = inputs_embeds.dims()[1];
+        cache.check_room(n_new)?;
+        let row_starts = cache.row_starts().to_vec();
+        let pass = self.pass(&inputs_embeds, &row_starts, first)?;
+        let mut x = self.place(inputs_embeds, &row_starts, first);
+        for (layer, earlier) in self.layers.iter().zip(&mut cache.layers) {
+            x = layer.forward(x, &pass, Earlier::Append(earlier), false).0;
+        }
+        cache.advance(n_new);
+        Ok(self.norm.forward(x))
+    }
+
+    /// The residual stream before the first layer and after each layer, then the final norm's output: `n_layers + 2` tensors
+    /// `[batch_size, seq_len, d_model]`. For inspection and for comparison with other implementations.
+    ///
+    /// # Errors
+    /// As [`Self::forward_embeds`].
+    pub fn hidden_states(
+        &self,
+        inputs_embeds: Tensor<3>,
+        row_starts: &[usize],
+    ) -> Result<Vec<Tensor<3>>> {
+        let pass = self.pass(&inputs_embeds, row_starts, 0)?;
+        let mut x = self.place(inputs_embeds, row_starts, 0);
+        let mut states = vec![x.clone()];
+        for layer in &self.layers {
+            x = layer.forward(x, &pass, Earlier::None, false).0;
+            states.push(x.clone());
+        }
+        states.push(self.norm.forward(x));
+        Ok(states)
+    }
+
+    /// Next-token logits of selected hidden states: `[rows, d_model]` to `[rows, vocab_size]`.
+    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        self.lm_head.forward_rows(hidden)
+    }
+
+    /// What the layers of a pass over `inputs_embeds` share, its first slot being `first`.
+    pub(crate) fn pass(
+        &self,
+        inputs_embeds: &Tensor<3>,
+        row_starts: &[usize],
+        first: usize,
+    ) -> Result<Pass> {
+        let n_new = inputs_embeds.dims()[1];
+        let shortest_padding = row_starts.iter().min().copied().unwrap_or(0);
+        let longest_row = first + n_new - shortest_padding;
+        if longest_row > self.config.max_seq_len {
+            return Err(ModelError::ContextOverflow {
+                needed: longest_row,
+                context: self.config.max_seq_len,
+            });
+        }
+        let positions = mask::positions(row_starts, first, n_new);
+        Ok(Pass {
+            rotation: self
+                .rotary
+                .as_ref()
+                .map(|rotary| rotary.rotation(&positions, self.dtype, &self.device)),
+            hidden: mask::hidden_slots(row_starts, first, n_new, &self.device),
+            first,
+        })
+    }
+
+    /// Adds learned positions, for the families that have them.
+    pub(crate) fn place(
+        &self,
+        inputs_embeds: Tensor<3>,
+        row_starts: &[usize],
+        first: usize,
+    ) -> Tensor<3> {
+        let Some(table) = &self.embed_positions else {
+            return inputs_embeds;
+        };
+        let [_, n_new, d_model] = inputs_embeds.dims();
+        let positions = mask::positions(row_starts, first, n_new);
+        let n_rows = positions.len();
+        let flat: Vec<i32> = positions
+            .into_iter()
+            .flatten()
+            .map(|position| position as i32)
+            .collect();
+        let flat =
+            Tensor::<1, Int>::from_data(TensorData::new(flat, [n_rows * n_new]), &self.device);
+        inputs_embeds
+            + table
+                .clone()
+                .select(0, flat)
+                .reshape([n_rows, n_new, d_model])
+    }
+}

@@ -1,0 +1,133 @@
+//! The one error type of this crate.
+//!
+//! Every message names the thing, what was found and what was expected; paths come with every failure to read a file.
+
+use std::path::PathBuf;
+
+use crate::load::LoadReport;
+
+/// What can go wrong between a directory on disk and a generated token.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    // --- files ---
+    /// A file could not be opened, mapped or read.
+    #[error("cannot read `{path}`", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The directory has no weights in a format that is read here.
+    #[error("`{dir}` has no `model.safetensors` and no `model.safetensors.index.json`{found}", dir = dir.display())]
+    NoWeights {
+        /// The backbone directory.
+        dir: PathBuf,
+        /// `; found ...` when weights in another format lie there, else empty.
+        found: String,
+    },
+    /// A JSON file does not parse, or lacks a field.
+    #[error("`{path}` is not the JSON that was expected", path = path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why parsing stopped.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A safetensors file is truncated or its header is not valid.
+    #[error("`{path}` ({bytes} bytes) is not a complete safetensors file", path = path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// Size of the file.
+        bytes: u64,
+        /// What the header check found.
+        #[source]
+        source: safetensors::SafeTensorError,
+    },
+    /// The index names a shard with a path that leaves the directory.
+    #[error("`{path}` names the shard `{shard}`, expected a plain file name", path = path.display())]
+    ShardName {
+        /// The index file.
+        path: PathBuf,
+        /// The offending entry.
+        shard: String,
+    },
+    /// The weights do not fit the configuration.
+    #[error("the weights in `{dir}` do not fit its `config.json`: {report}", dir = dir.display())]
+    Weights {
+        /// The backbone directory.
+        dir: PathBuf,
+        /// Every missing, wrong-shaped, non-finite and unused tensor.
+        report: Box<LoadReport>,
+    },
+
+    // --- configuration ---
+    /// `model_type` is none of the supported families.
+    #[error("model type `{found}` is not supported; expected one of {supported}")]
+    ModelType {
+        /// The type named in `config.json`, or `(none)`.
+        found: String,
+        /// The supported types, comma-separated.
+        supported: String,
+    },
+    /// A configuration option that this crate does not implement is in use.
+    #[error("`{option}` = {found} is not supported for `{model_type}`; expected {expected}")]
+    Unsupported {
+        /// The model family.
+        model_type: String,
+        /// The key in `config.json`.
+        option: String,
+        /// Its value there.
+        found: String,
+        /// What is supported.
+        expected: String,
+    },
+    /// A configuration value is out of range or contradicts another.
+    #[error("`{option}` = {found} in the configuration of `{model_type}`; expected {expected}")]
+    Config {
+        /// The model family.
+        model_type: String,
+        /// The key in `config.json`.
+        option: String,
+        /// Its value there.
+        found: String,
+        /// The condition it breaks.
+        expected: String,
+    },
+    /// The device cannot compute in the chosen data type.
+    #[error("device `{device}` does not compute in {dtype}; expected f32")]
+    Dtype {
+        /// The device.
+        device: String,
+        /// The data type asked for.
+        dtype: String,
+    },
+
+    // --- running ---
+    /// A sequence would be longer than the model's context.
+    #[error("the sequence needs {needed} positions and the context holds {context}")]
+    ContextOverflow {
+        /// Positions needed, padding included.
+        needed: usize,
+        /// Positions available: the model's context or the cache's capacity.
+        context: usize,
+    },
+    /// A token id is not in the vocabulary.
+    #[error("token id {id} is outside the vocabulary of {vocab_size} tokens")]
+    TokenId {
+        /// The id.
+        id: i64,
+        /// Rows of the embedding matrix.
+        vocab_size: usize,
+    },
+    /// Nothing to compute.
+    #[error("the prompt is empty; expected at least one token")]
+    EmptyPrompt,
+}
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, ModelError>;
