@@ -74,6 +74,13 @@ impl Decoder {
             ""
         };
         let mut source = CheckpointSource::new(&checkpoint, options, device);
+        if config.tie_word_embeddings {
+            // A tied matrix is stored once, under either name.
+            source.allow_instead(
+                &format!("{root}{}.weight", names.embed_tokens),
+                &format!("{}.weight", names.lm_head),
+            );
+        }
         let decoder = Self::build(config, &names, root, &mut source, device, options.dtype);
         let mut ignored = names.buffers.to_vec();
         if decoder.config.tie_word_embeddings {

@@ -36,8 +36,12 @@ fn cached_equals_whole_sequence_at_every_split() {
         let whole = decoder.forward_embeds(embeds(&decoder, &IDS), &[]).unwrap();
         for split in 1..IDS.len() {
             let mut cache = decoder.new_cache(vec![0], IDS.len());
-            let first = decoder.forward_cached(embeds(&decoder, &IDS[..split]), &mut cache).unwrap();
-            let second = decoder.forward_cached(embeds(&decoder, &IDS[split..]), &mut cache).unwrap();
+            let first = decoder
+                .forward_cached(embeds(&decoder, &IDS[..split]), &mut cache)
+                .unwrap();
+            let second = decoder
+                .forward_cached(embeds(&decoder, &IDS[split..]), &mut cache)
+                .unwrap();
             assert_eq!(cache.len(), IDS.len());
             let what = format!("{} split at {split}", decoder.config().model_type);
             assert_close(Tensor::cat(vec![first, second], 1), whole.clone(), &what);
@@ -57,7 +61,11 @@ fn a_row_alone_equals_the_row_in_a_padded_batch() {
                 let alone = decoder.forward_embeds(embeds(&decoder, row), &[]).unwrap();
                 let at = starts[index]..starts[index] + row.len();
                 let in_batch = together.clone().slice(s![index..index + 1, at, ..]);
-                assert_close(in_batch, alone, &format!("{} row {index} {padding:?}", decoder.config().model_type));
+                assert_close(
+                    in_batch,
+                    alone,
+                    &format!("{} row {index} {padding:?}", decoder.config().model_type),
+                );
             }
         }
     }
@@ -72,13 +80,22 @@ fn a_padded_batch_continues_from_its_cache_like_each_row_alone() {
         let (batch, starts) = decoder.embed_rows(&rows, Padding::Left).unwrap();
         let mut cache = decoder.new_cache(starts, 8);
         decoder.forward_cached(batch, &mut cache).unwrap();
-        let step = decoder.embed_rows(&next.map(|id| [id]), Padding::Left).unwrap().0;
+        let step = decoder
+            .embed_rows(&next.map(|id| [id]), Padding::Left)
+            .unwrap()
+            .0;
         let together = decoder.forward_cached(step, &mut cache).unwrap();
         for (index, row) in rows.iter().enumerate() {
             let alone: Vec<u32> = row.iter().copied().chain([next[index]]).collect();
-            let hidden = decoder.forward_embeds(embeds(&decoder, &alone), &[]).unwrap();
+            let hidden = decoder
+                .forward_embeds(embeds(&decoder, &alone), &[])
+                .unwrap();
             let last = hidden.slice(s![.., row.len().., ..]);
-            assert_close(together.clone().slice(s![index..index + 1, .., ..]), last, &format!("{} row {index}", decoder.config().model_type));
+            assert_close(
+                together.clone().slice(s![index..index + 1, .., ..]),
+                last,
+                &format!("{} row {index}", decoder.config().model_type),
+            );
         }
     }
 }
@@ -88,10 +105,27 @@ fn a_soft_row_set_to_a_tokens_embedding_gives_the_tokens_logits() {
     for config in tiny_configs() {
         let decoder = tiny(config, 5);
         let token_row = embeds(&decoder, &[17]);
-        let spliced = Tensor::cat(vec![embeds(&decoder, &IDS[..4]), token_row, embeds(&decoder, &IDS[4..])], 1);
-        let inserted: Vec<u32> = IDS[..4].iter().copied().chain([17]).chain(IDS[4..].iter().copied()).collect();
+        let spliced = Tensor::cat(
+            vec![
+                embeds(&decoder, &IDS[..4]),
+                token_row,
+                embeds(&decoder, &IDS[4..]),
+            ],
+            1,
+        );
+        let inserted: Vec<u32> = IDS[..4]
+            .iter()
+            .copied()
+            .chain([17])
+            .chain(IDS[4..].iter().copied())
+            .collect();
         let soft = logits(&decoder, decoder.forward_embeds(spliced, &[]).unwrap());
-        let hard = logits(&decoder, decoder.forward_embeds(embeds(&decoder, &inserted), &[]).unwrap());
+        let hard = logits(
+            &decoder,
+            decoder
+                .forward_embeds(embeds(&decoder, &inserted), &[])
+                .unwrap(),
+        );
         assert_close(soft, hard, &decoder.config().model_type);
     }
 }
@@ -105,11 +139,20 @@ fn selected_rows_of_a_cache_continue_like_the_originals() {
     decoder.forward_cached(batch, &mut cache).unwrap();
     let mut branches = cache.select_rows(&[1, 0, 1], 6);
     let step = |ids: &[[u32; 1]]| decoder.embed_rows(ids, Padding::Left).unwrap().0;
-    let hidden = decoder.forward_cached(step(&[[9], [9], [11]]), &mut branches).unwrap();
+    let hidden = decoder
+        .forward_cached(step(&[[9], [9], [11]]), &mut branches)
+        .unwrap();
     for (index, (row, id)) in [(1, 9), (0, 9), (1, 11)].into_iter().enumerate() {
         let ids: Vec<u32> = rows[row].iter().copied().chain([id]).collect();
-        let alone = decoder.forward_embeds(embeds(&decoder, &ids), &[]).unwrap().slice(s![.., ids.len() - 1.., ..]);
-        assert_close(hidden.clone().slice(s![index..index + 1, .., ..]), alone, "branch");
+        let alone = decoder
+            .forward_embeds(embeds(&decoder, &ids), &[])
+            .unwrap()
+            .slice(s![.., ids.len() - 1.., ..]);
+        assert_close(
+            hidden.clone().slice(s![index..index + 1, .., ..]),
+            alone,
+            "branch",
+        );
     }
     branches.truncate(4);
     assert_eq!(branches.len(), 4);
@@ -119,19 +162,61 @@ fn selected_rows_of_a_cache_continue_like_the_originals() {
 fn a_sequence_beyond_the_context_is_refused_with_both_numbers() {
     let decoder = tiny(tiny_llama_config(), 7);
     let ids = vec![1u32; 33];
-    let error = decoder.forward_embeds(embeds(&decoder, &ids), &[]).unwrap_err();
-    assert!(matches!(error, ModelError::ContextOverflow { needed: 33, context: 32 }), "{error}");
+    let error = decoder
+        .forward_embeds(embeds(&decoder, &ids), &[])
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ModelError::ContextOverflow {
+                needed: 33,
+                context: 32
+            }
+        ),
+        "{error}"
+    );
     let mut cache = decoder.new_cache(vec![0], 5);
-    let error = decoder.forward_cached(embeds(&decoder, &ids[..6]), &mut cache).unwrap_err();
-    assert!(matches!(error, ModelError::ContextOverflow { needed: 6, context: 5 }), "{error}");
-    assert!(cache.is_empty(), "a refused pass leaves the cache as it was");
+    let error = decoder
+        .forward_cached(embeds(&decoder, &ids[..6]), &mut cache)
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ModelError::ContextOverflow {
+                needed: 6,
+                context: 5
+            }
+        ),
+        "{error}"
+    );
+    assert!(
+        cache.is_empty(),
+        "a refused pass leaves the cache as it was"
+    );
 }
 
 #[test]
 fn ids_outside_the_vocabulary_and_empty_rows_are_refused() {
     let decoder = tiny(tiny_llama_config(), 8);
-    let error = decoder.embed_rows(&[[36u32, 37]], Padding::Left).unwrap_err();
-    assert!(matches!(error, ModelError::TokenId { id: 37, vocab_size: 37 }), "{error}");
-    assert!(matches!(decoder.embed_rows::<Vec<u32>>(&[vec![1], vec![]], Padding::Left), Err(ModelError::EmptyPrompt)));
-    assert!(matches!(decoder.embed_rows::<Vec<u32>>(&[], Padding::Left), Err(ModelError::EmptyPrompt)));
+    let error = decoder
+        .embed_rows(&[[36u32, 37]], Padding::Left)
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ModelError::TokenId {
+                id: 37,
+                vocab_size: 37
+            }
+        ),
+        "{error}"
+    );
+    assert!(matches!(
+        decoder.embed_rows::<Vec<u32>>(&[vec![1], vec![]], Padding::Left),
+        Err(ModelError::EmptyPrompt)
+    ));
+    assert!(matches!(
+        decoder.embed_rows::<Vec<u32>>(&[], Padding::Left),
+        Err(ModelError::EmptyPrompt)
+    ));
 }

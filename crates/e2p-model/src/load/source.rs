@@ -30,6 +30,8 @@ pub(crate) struct CheckpointSource<'a> {
     options: &'a LoadOptions,
     device: &'a Device,
     used: Vec<String>,
+    /// A name asked for and the one to look under when it is not there.
+    instead: Option<(String, String)>,
     report: LoadReport,
 }
 
@@ -44,8 +46,14 @@ impl<'a> CheckpointSource<'a> {
             options,
             device,
             used: Vec::new(),
+            instead: None,
             report: LoadReport::default(),
         }
+    }
+
+    /// Looks for `stored` where `name` is asked for and not there.
+    pub(crate) fn allow_instead(&mut self, name: &str, stored: &str) {
+        self.instead = Some((name.to_owned(), stored.to_owned()));
     }
 
     /// Closes the books: what was asked for and not there, what was there and not asked for.
@@ -71,6 +79,16 @@ impl<'a> CheckpointSource<'a> {
 
     /// The bytes of one tensor, or a line in the report.
     fn bytes(&mut self, name: &str, expected: &[usize]) -> Option<(Dtype, &'a [u8])> {
+        let name = match &self.instead {
+            Some((asked, stored))
+                if asked == name
+                    && self.checkpoint.tensor(name).is_none()
+                    && self.checkpoint.tensor(stored).is_some() =>
+            {
+                &stored.clone()
+            }
+            _ => name,
+        };
         self.used.push(name.to_owned());
         let Some((info, bytes)) = self.checkpoint.tensor(name) else {
             self.report.missing.push(name.to_owned());

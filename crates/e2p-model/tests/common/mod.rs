@@ -14,7 +14,9 @@ pub fn device() -> Device {
         #[cfg(feature = "cuda")]
         Ok("cuda") => Device::cuda(0),
         Ok("flex") | Err(_) => Device::flex(),
-        Ok(other) => panic!("BURN_DEVICE={other} is not compiled into this test; expected flex, or build with --features {other}"),
+        Ok(other) => panic!(
+            "BURN_DEVICE={other} is not compiled into this test; expected flex, or build with --features {other}"
+        ),
     }
 }
 
@@ -22,7 +24,11 @@ pub fn device() -> Device {
 ///
 /// f32 on a CPU: rounding of sums of a few hundred terms. GPUs fuse and reorder more, and their `exp` is less exact.
 pub fn tolerance() -> (f32, f32) {
-    if std::env::var("BURN_DEVICE").is_ok_and(|name| name != "flex") { (1e-3, 1e-4) } else { (1e-4, 1e-5) }
+    if std::env::var("BURN_DEVICE").is_ok_and(|name| name != "flex") {
+        (1e-3, 1e-4)
+    } else {
+        (1e-4, 1e-5)
+    }
 }
 
 /// Asserts `|a - b| <= abs + rel * |b|` everywhere.
@@ -33,18 +39,35 @@ pub fn assert_close<const D: usize>(a: Tensor<D>, b: Tensor<D>, what: &str) {
 }
 
 #[track_caller]
-pub fn assert_close_within<const D: usize>(a: Tensor<D>, b: Tensor<D>, rel: f32, abs: f32, what: &str) {
+pub fn assert_close_within<const D: usize>(
+    a: Tensor<D>,
+    b: Tensor<D>,
+    rel: f32,
+    abs: f32,
+    what: &str,
+) {
     assert_eq!(a.dims(), b.dims(), "{what}: shapes");
     let (a, b) = (values(a), values(b));
     let worst = a
         .iter()
         .zip(&b)
         .map(|(a, b)| (a - b).abs() - (abs + rel * b.abs()))
-        .map(|excess| if excess.is_nan() { f32::INFINITY } else { excess })
+        .map(|excess| {
+            if excess.is_nan() {
+                f32::INFINITY
+            } else {
+                excess
+            }
+        })
         .enumerate()
         .max_by(|x, y| x.1.total_cmp(&y.1));
     if let Some((at, excess)) = worst {
-        assert!(excess <= 0.0, "{what}: element {at} is {} and should be {}", a[at], b[at]);
+        assert!(
+            excess <= 0.0,
+            "{what}: element {at} is {} and should be {}",
+            a[at],
+            b[at]
+        );
     }
 }
 
@@ -61,7 +84,10 @@ pub fn tiny(config: DecoderConfig, seed: u64) -> Decoder {
 
 /// Odd sizes, grouped heads.
 pub fn tiny_llama_config() -> DecoderConfig {
-    DecoderConfig { norm_eps: 1e-5, ..DecoderConfig::small_llama(37, 24, 3, 4, 2, 40, 32) }
+    DecoderConfig {
+        norm_eps: 1e-5,
+        ..DecoderConfig::small_llama(37, 24, 3, 4, 2, 40, 32)
+    }
 }
 
 /// One configuration for each family, differing as the families do.
@@ -70,9 +96,24 @@ pub fn tiny_configs() -> Vec<DecoderConfig> {
     let llama = tiny_llama_config();
     vec![
         llama.clone(),
-        DecoderConfig { model_type: "mistral".into(), head_dim: 10, tie_word_embeddings: false, ..llama.clone() },
-        DecoderConfig { model_type: "qwen2".into(), qkv_bias: true, ..llama.clone() },
-        DecoderConfig { model_type: "qwen3".into(), qk_norm: true, head_dim: 8, n_kv_heads: 1, ..llama.clone() },
+        DecoderConfig {
+            model_type: "mistral".into(),
+            head_dim: 10,
+            tie_word_embeddings: false,
+            ..llama.clone()
+        },
+        DecoderConfig {
+            model_type: "qwen2".into(),
+            qkv_bias: true,
+            ..llama.clone()
+        },
+        DecoderConfig {
+            model_type: "qwen3".into(),
+            qk_norm: true,
+            head_dim: 8,
+            n_kv_heads: 1,
+            ..llama.clone()
+        },
         DecoderConfig {
             model_type: "gpt2".into(),
             n_kv_heads: 4,
@@ -100,10 +141,15 @@ pub fn tiny_configs() -> Vec<DecoderConfig> {
 
 /// The directory of a real checkpoint beside the repository, or `None` with a visible message.
 pub fn shared_model(name: &str) -> Option<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/models").join(name);
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/models")
+        .join(name);
     if dir.join("config.json").is_file() {
         return Some(dir);
     }
-    eprintln!("SKIPPED: the checkpoint `{name}` is not at {}", dir.display());
+    eprintln!(
+        "SKIPPED: the checkpoint `{name}` is not at {}",
+        dir.display()
+    );
     None
 }
