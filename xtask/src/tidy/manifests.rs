@@ -117,9 +117,10 @@ fn forwarding(
             format!("{package}/Cargo.toml: feature `{backend}` must forward to `{feature}`")
         })
         .collect();
-    let extra = enables.iter().filter(|f| {
-        !expected.contains(f) && !(backend == "flex" && FLEX_EXTRAS.contains(&f.as_str()))
-    });
+    let may_add = |feature: &String| backend == "flex" && FLEX_EXTRAS.contains(&feature.as_str());
+    let extra = enables
+        .iter()
+        .filter(|feature| !expected.contains(feature) && !may_add(feature));
     problems.extend(extra.map(|feature| {
         format!("{package}/Cargo.toml: feature `{backend}` must not switch on `{feature}`")
     }));
