@@ -1,1 +1,82 @@
-fn main() {}
+//! `cargo xtask`: the project's checks and chores, the same ones locally and in CI.
+//!
+//! One module per command. Nothing here depends on a crate of the workspace, so that a chore still runs when the code
+//! it is meant to check does not compile.
+
+mod bench;
+mod ci;
+mod features;
+mod fuzz;
+mod golden;
+mod safetensors;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Checks and chores of the E2P workspace.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_version_flag = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything a change must pass, cheapest first.
+    Ci,
+    /// The tests and the doctests.
+    Test(test::Args),
+    /// Remake the golden fixtures from transformers.
+    Golden(golden::Args),
+    /// Layout and style rules that no compiler checks.
+    Tidy,
+    /// Check every backend feature alone.
+    Features(features::Args),
+    /// Run the fuzz targets for a bounded time.
+    Fuzz(fuzz::Args),
+    /// Run the benchmarks.
+    Bench(bench::Args),
+}
+
+/// A check that ran and found problems: exit code 1. Any other error means that the check could not run: 2.
+#[derive(Debug)]
+struct Failed(String);
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = workspace::shell().and_then(|sh| match cli.command {
+        Command::Ci => ci::run(&sh),
+        Command::Test(args) => test::run(&sh, &args),
+        Command::Golden(args) => golden::run(&sh, &args),
+        Command::Tidy => tidy::run(&sh),
+        Command::Features(args) => features::run(&sh, &args),
+        Command::Fuzz(args) => fuzz::run(&sh, &args),
+        Command::Bench(args) => bench::run(&sh, &args),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            // A command that xshell ran and that failed is a check that found problems, too.
+            let failed = error.is::<Failed>() || error.is::<xshell::Error>();
+            ExitCode::from(if failed { 1 } else { 2 })
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! `bench`: the criterion benches of `e2p-bench`; `--smoke` runs each once, as a test that they still work.
+
+use anyhow::Result;
+use xshell::{Shell, cmd};
+
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run each benchmark once and measure nothing.
+    #[arg(long)]
+    pub(crate) smoke: bool,
+    /// Only benchmarks whose name contains this.
+    pub(crate) filter: Option<String>,
+}
+
+/// Whether there is any bench target yet.
+pub(crate) fn exist() -> Result<bool> {
+    let metadata = cargo_metadata::MetadataCommand::new().no_deps().exec()?;
+    Ok(metadata
+        .packages
+        .iter()
+        .filter(|p| p.name == "e2p-bench")
+        .flat_map(|p| &p.targets)
+        .any(|t| t.is_bench()))
+}
+
+pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
+    let locked = workspace::locked();
+    let smoke = args.smoke.then_some("--test");
+    let filter = args.filter.as_deref();
+    cmd!(
+        sh,
+        "cargo bench {locked...} -p e2p-bench --benches -- {smoke...} {filter...}"
+    )
+    .run()?;
+    Ok(())
+}
