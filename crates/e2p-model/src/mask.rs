@@ -34,6 +34,25 @@ pub(crate) fn hidden_slots(
     ))
 }
 
+/// Hidden slots of a batch that sees both ways: the padding behind each row, `[batch_size, 1, 1, seq_len]`, or `None` without any.
+pub(crate) fn padding_slots(
+    lengths: &[usize],
+    seq_len: usize,
+    device: &Device,
+) -> Option<Tensor<4, Bool>> {
+    if lengths.iter().all(|len| *len == seq_len) {
+        return None;
+    }
+    let hidden: Vec<bool> = lengths
+        .iter()
+        .flat_map(|len| (0..seq_len).map(move |slot| slot >= *len))
+        .collect();
+    Some(Tensor::from_data(
+        TensorData::new(hidden, [lengths.len(), 1, 1, seq_len]),
+        device,
+    ))
+}
+
 /// The position of every slot `first .. first + n`: one list per row, or a single one when no row is padded.
 ///
 /// Padding slots have position 0.

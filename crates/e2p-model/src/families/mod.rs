@@ -8,7 +8,7 @@ mod llama;
 mod mistral;
 mod qwen2;
 mod qwen3;
-mod wire;
+pub(crate) mod wire;
 
 use serde_json::Value;
 

@@ -6,9 +6,9 @@ use crate::config::{DecoderConfig, MlpKind, NormKind, Positions, RotaryConfig, R
 use crate::error::{ModelError, Result};
 
 /// Typed access to a parsed `config.json` with errors that name the key.
-pub(super) struct Wire<'a> {
-    pub(super) model_type: &'static str,
-    pub(super) json: &'a Value,
+pub(crate) struct Wire<'a> {
+    pub(crate) model_type: &'static str,
+    pub(crate) json: &'a Value,
 }
 
 impl Wire<'_> {
@@ -28,40 +28,40 @@ impl Wire<'_> {
             .transpose()
     }
 
-    pub(super) fn size_or_none(&self, key: &str) -> Result<Option<usize>> {
+    pub(crate) fn size_or_none(&self, key: &str) -> Result<Option<usize>> {
         self.read(key, "a whole number of at least 0", |value| {
             value.as_u64().map(|size| size as usize)
         })
     }
 
-    pub(super) fn size(&self, key: &str) -> Result<usize> {
+    pub(crate) fn size(&self, key: &str) -> Result<usize> {
         self.size_or_none(key)?.ok_or_else(|| self.missing(key))
     }
 
-    pub(super) fn size_or(&self, key: &str, default: usize) -> Result<usize> {
+    pub(crate) fn size_or(&self, key: &str, default: usize) -> Result<usize> {
         Ok(self.size_or_none(key)?.unwrap_or(default))
     }
 
-    pub(super) fn number_or(&self, key: &str, default: f64) -> Result<f64> {
+    pub(crate) fn number_or(&self, key: &str, default: f64) -> Result<f64> {
         Ok(self
             .read(key, "a number", Value::as_f64)?
             .unwrap_or(default))
     }
 
-    pub(super) fn flag_or(&self, key: &str, default: bool) -> Result<bool> {
+    pub(crate) fn flag_or(&self, key: &str, default: bool) -> Result<bool> {
         Ok(self
             .read(key, "true or false", Value::as_bool)?
             .unwrap_or(default))
     }
 
-    pub(super) fn text_or(&self, key: &str, default: &str) -> Result<String> {
+    pub(crate) fn text_or(&self, key: &str, default: &str) -> Result<String> {
         Ok(self
             .read(key, "a string", |value| value.as_str().map(str::to_owned))?
             .unwrap_or_else(|| default.to_owned()))
     }
 
     /// `bos_token_id`, and `eos_token_id` as one id or a list.
-    pub(super) fn special_tokens(&self) -> Result<(Option<u32>, Vec<u32>)> {
+    pub(crate) fn special_tokens(&self) -> Result<(Option<u32>, Vec<u32>)> {
         let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
         let bos = self.read("bos_token_id", "a token id", id)?;
         let eos = self.read(
@@ -76,7 +76,7 @@ impl Wire<'_> {
     }
 
     /// Refuses `key` unless it is absent or equal to one of `allowed`.
-    pub(super) fn only(&self, key: &str, allowed: &[Value]) -> Result<()> {
+    pub(crate) fn only(&self, key: &str, allowed: &[Value]) -> Result<()> {
         match self.get(key) {
             Some(value) if !allowed.contains(value) => {
                 let expected = allowed
@@ -91,7 +91,7 @@ impl Wire<'_> {
     }
 
     /// Refuses quantized weights, which no family reads yet.
-    pub(super) fn refuse_quantized(&self) -> Result<()> {
+    pub(crate) fn refuse_quantized(&self) -> Result<()> {
         match self.get("quantization_config") {
             Some(value) => {
                 let method = value.get("quant_method").unwrap_or(value);
@@ -102,7 +102,7 @@ impl Wire<'_> {
     }
 
     /// Refuses a sliding window that would change the result within the context.
-    pub(super) fn refuse_sliding_window(&self, max_seq_len: usize) -> Result<()> {
+    pub(crate) fn refuse_sliding_window(&self, max_seq_len: usize) -> Result<()> {
         if let Some(window) = self.size_or_none("sliding_window")?
             && window < max_seq_len
         {
@@ -165,7 +165,7 @@ impl Wire<'_> {
     }
 
     /// The configuration of a plain Llama; descendants change single fields of it.
-    pub(super) fn llama_like(&self) -> Result<DecoderConfig> {
+    pub(crate) fn llama_like(&self) -> Result<DecoderConfig> {
         self.refuse_quantized()?;
         self.only("hidden_act", &["silu".into()])?;
         self.only("partial_rotary_factor", &[1.0.into(), 1.into()])?;
@@ -196,11 +196,11 @@ impl Wire<'_> {
         })
     }
 
-    pub(super) fn missing(&self, key: &str) -> ModelError {
+    pub(crate) fn missing(&self, key: &str) -> ModelError {
         self.invalid(key, "nothing", "a value, the key is required")
     }
 
-    pub(super) fn invalid(&self, key: &str, found: impl ToString, expected: &str) -> ModelError {
+    pub(crate) fn invalid(&self, key: &str, found: impl ToString, expected: &str) -> ModelError {
         ModelError::Config {
             model_type: self.model_type.into(),
             option: key.into(),
@@ -209,7 +209,7 @@ impl Wire<'_> {
         }
     }
 
-    pub(super) fn unsupported(
+    pub(crate) fn unsupported(
         &self,
         key: &str,
         found: impl ToString,

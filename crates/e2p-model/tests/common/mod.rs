@@ -1,9 +1,9 @@
 //! What the integration tests share: the device under test, tolerances, fixtures.
-#![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::path::{Path, PathBuf};
 
-use e2p_model::burn::tensor::{DType, Device, Tensor};
+use e2p_model::burn::tensor::{DType, Device, Tensor, TensorData};
 use e2p_model::{Decoder, DecoderConfig, RandomSource};
 
 /// The device named by `BURN_DEVICE`, flex when unset.
@@ -31,13 +31,17 @@ pub fn tolerance() -> (f32, f32) {
     }
 }
 
-/// Asserts `|a - b| <= abs + rel * |b|` everywhere.
+/// Asserts that two tensors agree within the device's tolerance.
+///
+/// The absolute part is relative to the largest element: the rounding error of a sum follows its largest terms, not its result.
 #[track_caller]
 pub fn assert_close<const D: usize>(a: Tensor<D>, b: Tensor<D>, what: &str) {
     let (rel, abs) = tolerance();
-    assert_close_within(a, b, rel, abs, what);
+    let largest = values(b.clone()).iter().fold(1f32, |largest, value| largest.max(value.abs()));
+    assert_close_within(a, b, rel, abs * largest, what);
 }
 
+/// Asserts `|a - b| <= abs + rel * |b|` everywhere.
 #[track_caller]
 pub fn assert_close_within<const D: usize>(
     a: Tensor<D>,
@@ -72,7 +76,7 @@ pub fn assert_close_within<const D: usize>(
 }
 
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.cast(DType::F32).into_data().into_vec().unwrap()
+    tensor.cast(DType::F32).into_data().try_into_vec().unwrap()
 }
 
 /// A tiny decoder whose weights are large enough that every term shows in the logits.
@@ -138,6 +142,69 @@ pub fn tiny_configs() -> Vec<DecoderConfig> {
         },
     ]
 }
+
+/// A golden case: its directory and its reference tensors.
+pub struct Golden {
+    pub dir: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl Golden {
+    pub fn open(case: &str) -> Self {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden")
+            .join(case);
+        let bytes = std::fs::read(dir.join("expected.safetensors")).unwrap();
+        Self { dir, bytes }
+    }
+
+    pub fn floats<const D: usize>(&self, name: &str) -> Tensor<D> {
+        let file = safetensors::SafeTensors::deserialize(&self.bytes).unwrap();
+        let view = file.tensor(name).unwrap();
+        let values: Vec<f32> = view
+            .data()
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect();
+        Tensor::from_data(TensorData::new(values, view.shape().to_vec()), &device())
+    }
+
+    /// An integer tensor as rows along its last dimension.
+    pub fn ids(&self, name: &str) -> Vec<Vec<u32>> {
+        let file = safetensors::SafeTensors::deserialize(&self.bytes).unwrap();
+        let view = file.tensor(name).unwrap();
+        let values: Vec<u32> = view
+            .data()
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| i64::from_le_bytes(*b) as u32)
+            .collect();
+        values
+            .chunks(*view.shape().last().unwrap())
+            .map(<[u32]>::to_vec)
+            .collect()
+    }
+}
+
+/// Every decoder case among the fixtures.
+pub const DECODER_CASES: [&str; 13] = [
+    "llama",
+    "llama-untied-f16",
+    "llama-bf16-shards",
+    "llama3-rope",
+    "llama-linear-rope",
+    "llama-rope-parameters",
+    "llama-bias",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gpt2",
+    "gpt2-bare-keys",
+    "gpt2-gelu",
+];
 
 /// The directory of a real checkpoint beside the repository, or `None` with a visible message.
 pub fn shared_model(name: &str) -> Option<PathBuf> {

@@ -1,0 +1,266 @@
+//! Every family and option against transformers: layers, logits, padded batches, gradients, the sentence encoder.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{
+    DECODER_CASES, Golden, assert_close, assert_close_within, device, shared_model, values,
+};
+use e2p_model::burn::tensor::{DType, Tensor, activation, s};
+use e2p_model::{Decoder, Keep, LoadOptions, Padding, SentenceEncoder, TargetScores, read_json};
+
+fn load(golden: &Golden) -> Decoder {
+    let (decoder, report) =
+        Decoder::from_dir(&golden.dir, &LoadOptions::default(), &device()).unwrap();
+    assert_eq!(
+        report.unused,
+        Vec::<String>::new(),
+        "{}",
+        golden.dir.display()
+    );
+    decoder
+}
+
+fn rows_of_logits(decoder: &Decoder, hidden: Tensor<3>) -> Tensor<2> {
+    let [batch_size, seq_len, d_model] = hidden.dims();
+    decoder.logits(hidden.reshape([batch_size * seq_len, d_model]))
+}
+
+#[test]
+fn layers_and_logits_equal_transformers() {
+    for case in DECODER_CASES {
+        let golden = Golden::open(case);
+        let decoder = load(&golden);
+        let (embeds, starts) = decoder
+            .embed_rows(&golden.ids("input_ids"), Padding::Right)
+            .unwrap();
+        let states = decoder.hidden_states(embeds, &starts).unwrap();
+        for (index, name) in [
+            "hidden_states.0",
+            "hidden_states.1",
+            "last_block",
+            "hidden_states.2",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_close(
+                states[index].clone(),
+                golden.floats(name),
+                &format!("{case} {name}"),
+            );
+        }
+        let logits = rows_of_logits(&decoder, states[3].clone());
+        let expected = golden.floats::<3>("logits");
+        let [batch_size, seq_len, vocab_size] = expected.dims();
+        assert_close(
+            logits.clone(),
+            expected.reshape([batch_size * seq_len, vocab_size]),
+            &format!("{case} logits"),
+        );
+
+        let targets: Vec<u32> = golden
+            .ids("input_ids")
+            .iter()
+            .flat_map(|row| row[1..].to_vec())
+            .collect();
+        let before =
+            logits
+                .reshape([batch_size, seq_len, vocab_size])
+                .slice(s![.., ..seq_len - 1, ..]);
+        let scores = TargetScores::new(before.reshape([targets.len(), vocab_size]), &targets);
+        let expected = golden.floats::<2>("logprobs").reshape([targets.len()]);
+        assert_close_within(
+            scores.log_likelihood(),
+            expected,
+            0.0,
+            2e-4,
+            &format!("{case} logprobs"),
+        );
+    }
+}
+
+#[test]
+fn padded_rows_equal_transformers_row_by_row() {
+    for case in DECODER_CASES {
+        let golden = Golden::open(case);
+        let decoder = load(&golden);
+        let lengths: Vec<usize> = golden.ids("padded.lengths")[0]
+            .iter()
+            .map(|len| *len as usize)
+            .collect();
+        let flat = golden.ids("padded.input_ids").remove(0);
+        let expected = golden.floats::<2>("padded.logits");
+        let mut rows = Vec::new();
+        let mut at = 0;
+        for len in &lengths {
+            rows.push(flat[at..at + len].to_vec());
+            at += len;
+        }
+        for padding in [Padding::Left, Padding::Right] {
+            let (embeds, starts) = decoder.embed_rows(&rows, padding).unwrap();
+            let hidden = decoder.forward_embeds(embeds, &starts).unwrap();
+            let mut at = 0;
+            for (row, len) in lengths.iter().enumerate() {
+                let own =
+                    hidden
+                        .clone()
+                        .slice(s![row..row + 1, starts[row]..starts[row] + len, ..]);
+                let logits = rows_of_logits(&decoder, own);
+                assert_close(
+                    logits,
+                    expected.clone().slice(s![at..at + len, ..]),
+                    &format!("{case} row {row} {padding:?}"),
+                );
+                at += len;
+            }
+        }
+    }
+}
+
+#[test]
+fn input_gradients_equal_torch_in_float64() {
+    for case in DECODER_CASES {
+        let golden = Golden::open(case);
+        let decoder = load(&golden);
+        let rows = golden.ids("input_ids");
+        let (embeds, _) = decoder.embed_rows(&rows, Padding::Right).unwrap();
+        let selected: Vec<(usize, usize)> = (0..3)
+            .flat_map(|row| (6..10).map(move |slot| (row, slot)))
+            .collect();
+        let targets: Vec<u32> = selected
+            .iter()
+            .map(|(row, slot)| rows[*row][slot + 1])
+            .collect();
+        let (logits, tape) = decoder
+            .forward_recorded(embeds, None, &selected, Keep::Activations)
+            .unwrap();
+        let scores = TargetScores::new(logits, &targets);
+        let weight = 1.0 / targets.len() as f32;
+        let loss = -values(scores.log_likelihood()).iter().sum::<f32>() * weight;
+        let expected_loss = values(golden.floats::<1>("loss"))[0];
+        assert!(
+            (loss - expected_loss).abs() < 1e-4 * expected_loss,
+            "{case}: loss {loss}, expected {expected_loss}"
+        );
+        let gradient = decoder.backward(tape, None, scores.backward(&vec![weight; targets.len()]));
+        assert_close(
+            gradient,
+            golden.floats("input_grad"),
+            &format!("{case} input_grad"),
+        );
+    }
+}
+
+#[test]
+fn half_precision_computes_close_to_f32() {
+    let device = device();
+    for (case, dtype) in [
+        ("llama-untied-f16", DType::F16),
+        ("llama-bf16-shards", DType::BF16),
+        ("gpt2", DType::F16),
+        ("qwen3", DType::BF16),
+    ] {
+        if !device.supports_dtype(dtype) {
+            eprintln!("SKIPPED: {device:?} does not compute in {dtype:?}");
+            continue;
+        }
+        let golden = Golden::open(case);
+        let (decoder, _) = Decoder::from_dir(&golden.dir, &LoadOptions { dtype }, &device).unwrap();
+        let (embeds, starts) = decoder
+            .embed_rows(&golden.ids("input_ids"), Padding::Right)
+            .unwrap();
+        assert_eq!(embeds.dtype(), dtype);
+        let logits = rows_of_logits(&decoder, decoder.forward_embeds(embeds, &starts).unwrap())
+            .cast(DType::F32);
+        let expected = golden.floats::<3>("logits");
+        let expected = expected.clone().reshape(logits.dims());
+        let cosine: f32 = ((logits.clone() * expected.clone()).sum()
+            / (logits.clone().square().sum() * expected.clone().square().sum()).sqrt())
+        .into_scalar();
+        assert!(cosine > 0.999, "{case} {dtype:?}: cosine {cosine}");
+        // Probabilities, since logits of a few units carry the rounding of eight or eleven bits.
+        assert_close_within(
+            activation::softmax(logits, 1),
+            activation::softmax(expected, 1),
+            0.1,
+            2e-2,
+            case,
+        );
+    }
+}
+
+#[test]
+fn encoder_layers_and_embeddings_equal_transformers() {
+    let golden = Golden::open("bert");
+    let (encoder, report) =
+        SentenceEncoder::from_dir(&golden.dir, &LoadOptions::default(), &device()).unwrap();
+    assert_eq!(report.unused, Vec::<String>::new());
+    let mask = golden.ids("attention_mask");
+    let rows: Vec<Vec<u32>> = golden
+        .ids("input_ids")
+        .into_iter()
+        .zip(mask)
+        .map(|(row, mask)| row[..mask.iter().sum::<u32>() as usize].to_vec())
+        .collect();
+    for (index, state) in encoder
+        .hidden_states(&rows)
+        .unwrap()
+        .into_iter()
+        .enumerate()
+    {
+        let expected = golden.floats::<3>(&format!("hidden_states.{index}"));
+        for (row, ids) in rows.iter().enumerate() {
+            let at = |states: &Tensor<3>| states.clone().slice(s![row..row + 1, ..ids.len(), ..]);
+            assert_close(
+                at(&state),
+                at(&expected),
+                &format!("layer {index} row {row}"),
+            );
+        }
+    }
+    assert_close(
+        encoder.embed(&rows).unwrap(),
+        golden.floats("embedding"),
+        "embeddings",
+    );
+    let alone = encoder.embed(&rows[2..]).unwrap();
+    assert_close(
+        alone,
+        golden.floats::<2>("embedding").slice(s![2.., ..]),
+        "a row alone",
+    );
+}
+
+#[test]
+fn minilm_embeddings_equal_sentence_transformers() {
+    let Some(dir) = shared_model("all-MiniLM-L6-v2") else {
+        return;
+    };
+    let (encoder, _) = SentenceEncoder::from_dir(&dir, &LoadOptions::default(), &device()).unwrap();
+    let golden = read_json(&dir, "golden.json").unwrap();
+    let cases = golden["cases"].as_array().unwrap();
+    let rows: Vec<Vec<u32>> = cases
+        .iter()
+        .map(|case| {
+            case["ids"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|id| id.as_u64().unwrap() as u32)
+                .collect()
+        })
+        .collect();
+    let found = values(encoder.embed(&rows).unwrap());
+    for (case, found) in cases.iter().zip(found.chunks(encoder.d_model())) {
+        let expected: Vec<f32> = case["embedding"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_f64().unwrap() as f32)
+            .collect();
+        let norm = expected.iter().map(|v| v * v).sum::<f32>().sqrt();
+        let cosine = found.iter().zip(&expected).map(|(a, b)| a * b).sum::<f32>() / norm;
+        assert!(cosine > 0.9999, "{}: cosine {cosine}", case["text"]);
+    }
+}
