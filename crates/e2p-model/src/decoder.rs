@@ -198,6 +198,18 @@ impl Decoder {
         self.dtype
     }
 
+    /// Mean over the vocabulary of the root mean square of a token embedding: the size of a row of `inputs_embeds`.
+    pub fn token_rms(&self) -> f32 {
+        self.embed_tokens
+            .clone()
+            .cast(DType::F32)
+            .square()
+            .mean_dim(1)
+            .sqrt()
+            .mean()
+            .into_scalar()
+    }
+
     /// Looks token ids up in the embedding matrix.
     ///
     /// # Shapes

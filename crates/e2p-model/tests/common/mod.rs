@@ -37,7 +37,9 @@ pub fn tolerance() -> (f32, f32) {
 #[track_caller]
 pub fn assert_close<const D: usize>(a: Tensor<D>, b: Tensor<D>, what: &str) {
     let (rel, abs) = tolerance();
-    let largest = values(b.clone()).iter().fold(1f32, |largest, value| largest.max(value.abs()));
+    let largest = values(b.clone())
+        .iter()
+        .fold(1f32, |largest, value| largest.max(value.abs()));
     assert_close_within(a, b, rel, abs * largest, what);
 }
 

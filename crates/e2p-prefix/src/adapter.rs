@@ -1,0 +1,226 @@
+//! The adapter on disk, under peft's file names: what a service needs beside the backbone.
+//!
+//! `adapter_config.json` says what the projector looks like, where its tokens go, which embedding space it reads and which backbone it
+//! was trained on; `adapter_model.safetensors` holds its tensors and the space's statistics. A wrong backbone or space is refused by name.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{PrefixPosition, ProjectorConfig};
+use crate::error::{PrefixError, Result};
+use crate::projector::Projector;
+use crate::space::EmbeddingSpace;
+use crate::tensors::{
+    NamedTensors, load_named_tensors, named_tensors, read_safetensors, write_safetensors,
+};
+
+/// File with the configuration.
+pub const CONFIG_FILE: &str = "adapter_config.json";
+/// File with the tensors.
+pub const MODEL_FILE: &str = "adapter_model.safetensors";
+/// The format this version writes, and the latest it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// `adapter_config.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdapterConfig {
+    /// [`FORMAT_VERSION`] of the writer.
+    pub format_version: u32,
+    /// Always `E2P`: tells peft's readers that this is not one of theirs.
+    pub peft_type: String,
+    /// What was trained.
+    pub method: Method,
+    /// Where the backbone was found; for people, never used to decide.
+    pub base_model_name_or_path: String,
+    /// The backbone's identity.
+    pub backbone: BackboneId,
+    /// Shape of the projector.
+    pub projector: ProjectorConfig,
+    /// Where the soft tokens go.
+    pub position: PrefixPosition,
+    /// The user embeddings' space; its statistics are in the tensor file.
+    pub embedding_space: EmbeddingSpace,
+    /// SHA-256 of the resolved training recipe, or empty.
+    pub recipe_hash: String,
+}
+
+/// What an adapter learned to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// A user embedding to soft tokens.
+    #[default]
+    E2p,
+    /// One learned prefix for everybody: the baseline.
+    SoftPrompt,
+}
+
+/// The identity of a backbone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackboneId {
+    /// `model_type` of its configuration.
+    pub model_type: String,
+    /// Width of a token embedding.
+    pub d_model: usize,
+    /// Rows of its embedding matrix.
+    pub vocab_size: usize,
+    /// SHA-256 of its weights.
+    pub fingerprint: String,
+}
+
+/// A trained projector with all that it takes to use it. Preferred variable name: `adapter`.
+#[derive(Debug, Clone)]
+pub struct Adapter {
+    /// What the files say.
+    pub config: AdapterConfig,
+    /// The trained part.
+    pub projector: Projector,
+}
+
+impl Adapter {
+    /// Reads an adapter directory onto `device`.
+    ///
+    /// # Errors
+    /// Unreadable or malformed files, a later format, another method, tensors that do not fit.
+    pub fn load(dir: &Path, device: &Device) -> Result<Self> {
+        let config = AdapterConfig::read(dir)?;
+        let path = dir.join(MODEL_FILE);
+        let mut tensors = read_safetensors(&path)?;
+        let wrong = |problems: String| PrefixError::Tensors {
+            path: path.clone(),
+            problems,
+        };
+        let mut config = config;
+        let dim = config.embedding_space.dim;
+        let mut statistics = |name: &str| match tensors.remove(&format!("embedding_space.{name}")) {
+            Some((_, values))
+                if values.len() == dim && values.iter().all(|value| value.is_finite()) =>
+            {
+                Ok(values)
+            }
+            Some((shape, _)) => Err(wrong(format!(
+                "`embedding_space.{name}` has shape {shape:?}, expected [{dim}] finite values"
+            ))),
+            None => Err(wrong(format!("`embedding_space.{name}` is missing"))),
+        };
+        config.embedding_space.mean = statistics("mean")?;
+        config.embedding_space.std = statistics("std")?;
+        let projector =
+            load_named_tensors(config.projector.init(1.0, 1.0, 0, device), &mut tensors)
+                .map_err(wrong)?;
+        if !tensors.is_empty() {
+            let names: Vec<_> = tensors.keys().map(|name| format!("`{name}`")).collect();
+            return Err(wrong(format!("{} not used", names.join(", "))));
+        }
+        Ok(Self { config, projector })
+    }
+
+    /// Writes the two files into `dir`, which must exist. Callers that must not lose an older adapter write beside it and rename.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let mut tensors: NamedTensors = named_tensors(&self.projector);
+        let space = &self.config.embedding_space;
+        tensors.insert(
+            "embedding_space.mean".into(),
+            (vec![space.dim], space.mean.clone()),
+        );
+        tensors.insert(
+            "embedding_space.std".into(),
+            (vec![space.dim], space.std.clone()),
+        );
+        write_safetensors(&dir.join(MODEL_FILE), &tensors)?;
+        let path = dir.join(CONFIG_FILE);
+        let json = serde_json::to_vec_pretty(&self.config).map_err(|source| PrefixError::Json {
+            path: path.clone(),
+            source,
+        })?;
+        std::fs::write(&path, json).map_err(|source| PrefixError::Io { path, source })
+    }
+}
+
+impl AdapterConfig {
+    /// Reads `adapter_config.json` in `dir`; the space's statistics stay empty.
+    ///
+    /// # Errors
+    /// An unreadable or malformed file, a later format, another method.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(CONFIG_FILE);
+        let bytes = std::fs::read(&path).map_err(|source| PrefixError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let json: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|source| PrefixError::Json {
+                path: path.clone(),
+                source,
+            })?;
+        let format = |key: &str, found: String, expected: String| PrefixError::Format {
+            path: path.clone(),
+            key: key.into(),
+            found,
+            expected,
+        };
+        // Before the fields: a later format may have others.
+        let shown = |key: &str| json.get(key).map_or("nothing".into(), ToString::to_string);
+        if json.get("peft_type").and_then(serde_json::Value::as_str) != Some("E2P") {
+            return Err(format("peft_type", shown("peft_type"), "\"E2P\"".into()));
+        }
+        match json
+            .get("format_version")
+            .and_then(serde_json::Value::as_u64)
+        {
+            Some(version) if (1..=u64::from(FORMAT_VERSION)).contains(&version) => {}
+            _ => {
+                return Err(format(
+                    "format_version",
+                    shown("format_version"),
+                    format!("1 to {FORMAT_VERSION}"),
+                ));
+            }
+        }
+        let config: Self = serde_json::from_value(json).map_err(|source| PrefixError::Json {
+            path: path.clone(),
+            source,
+        })?;
+        config.projector.validate()?;
+        if config.embedding_space.dim != config.projector.d_user
+            || config.backbone.d_model != config.projector.d_model
+        {
+            let found = format!(
+                "{} to {}",
+                config.projector.d_user, config.projector.d_model
+            );
+            let expected = format!(
+                "{} to {} as in embedding_space and backbone",
+                config.embedding_space.dim, config.backbone.d_model
+            );
+            return Err(format("projector", found, expected));
+        }
+        Ok(config)
+    }
+
+    /// Refuses another backbone, by fingerprint.
+    ///
+    /// # Errors
+    /// [`PrefixError::WrongBackbone`] naming both.
+    pub fn check_backbone(&self, found: &BackboneId, found_name: &str) -> Result<()> {
+        if self.backbone == *found {
+            return Ok(());
+        }
+        let describe = |id: &BackboneId, name: &str| {
+            let short: String = id.fingerprint.chars().take(12).collect();
+            format!(
+                "`{name}` ({}, d_model {}, vocabulary {}, fingerprint {short})",
+                id.model_type, id.d_model, id.vocab_size
+            )
+        };
+        Err(PrefixError::WrongBackbone {
+            expected: describe(&self.backbone, &self.base_model_name_or_path),
+            found: describe(found, found_name),
+        })
+    }
+}

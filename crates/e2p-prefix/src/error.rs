@@ -1,0 +1,119 @@
+//! The one error type of this crate.
+
+use std::path::PathBuf;
+
+/// What can go wrong between a user embedding and a spliced input.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrefixError {
+    /// A configuration value is out of range.
+    #[error("`{option}` = {found}; expected {expected}")]
+    Config {
+        /// The key.
+        option: String,
+        /// Its value.
+        found: String,
+        /// The condition it breaks.
+        expected: String,
+    },
+    /// A user embedding has the wrong length.
+    #[error(
+        "the embedding of user `{user}` has {found} dimensions, expected {expected} as in the space `{space}`"
+    )]
+    Dimension {
+        /// The user.
+        user: String,
+        /// Dimensions found.
+        found: usize,
+        /// Dimensions of the space.
+        expected: usize,
+        /// Name of the space.
+        space: String,
+    },
+    /// A user embedding holds a NaN or an infinity.
+    #[error(
+        "the embedding of user `{user}` has {value} in dimension {index}, expected a finite number"
+    )]
+    NonFinite {
+        /// The user.
+        user: String,
+        /// The dimension.
+        index: usize,
+        /// The value there.
+        value: f32,
+    },
+    /// The adapter was trained on another embedding space.
+    #[error(
+        "the adapter was trained on the embedding space {expected} and these user embeddings are of {found}"
+    )]
+    WrongSpace {
+        /// The adapter's space.
+        expected: String,
+        /// The space of the given embeddings.
+        found: String,
+    },
+    /// The adapter was trained on another backbone.
+    #[error("the adapter was trained on the backbone {expected} and this backbone is {found}")]
+    WrongBackbone {
+        /// The adapter's backbone.
+        expected: String,
+        /// The backbone at hand.
+        found: String,
+    },
+    /// A placeholder position was asked for and the prompt has no marker, or more than one.
+    #[error("the prompt holds {found} placeholder markers, expected exactly one")]
+    Placeholder {
+        /// Markers found.
+        found: usize,
+    },
+    /// A file could not be read or written.
+    #[error("cannot access `{path}`", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `adapter_config.json` does not parse.
+    #[error("`{path}` is not an adapter configuration", path = path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why parsing stopped.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// `adapter_config.json` is of a later format or of another method.
+    #[error("`{path}` has {key} = {found}, expected {expected}", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The key that decides.
+        key: String,
+        /// Its value.
+        found: String,
+        /// What this version reads.
+        expected: String,
+    },
+    /// `adapter_model.safetensors` is not a complete safetensors file.
+    #[error("`{path}` is not a complete safetensors file", path = path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What the header check found.
+        #[source]
+        source: safetensors::SafeTensorError,
+    },
+    /// The tensors do not fit the configuration.
+    #[error("the tensors in `{path}` do not fit its configuration: {problems}", path = path.display())]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// Every missing, unused and wrong-shaped tensor.
+        problems: String,
+    },
+}
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, PrefixError>;

@@ -1,0 +1,174 @@
+//! The projector: the only trained part.
+//!
+//! `prefix = s * g(e) / rms(g(e))`, with `g` one of the presets and `s` a learned scale that starts at the mean RMS of the backbone's
+//! token embeddings: a soft token is as large as a token from the first step on (PPlug, arXiv 2409.11901, matches norms by a constant).
+//! Beside `g` there is a learned default prefix. It is the cold-start user, the unconditional branch of guidance, what prefix dropout
+//! puts in a row's place, and, with the projector unused, the `soft_prompt` baseline.
+
+use burn::module::{Module, Param, ParamId};
+use burn::nn::{Dropout, DropoutConfig, Linear};
+use burn::tensor::{Bool, Device, Tensor, TensorData, activation};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::config::{Preset, ProjectorConfig};
+
+/// Maps user embeddings to soft tokens. Preferred variable name: `projector`.
+#[derive(Module, Debug)]
+pub struct Projector {
+    /// `[d_user, d_hidden]`; absent from the `linear` preset.
+    input: Option<Linear>,
+    /// `[d_hidden or d_user, n_prefix * d_model]`
+    output: Linear,
+    /// `[d_user, n_prefix * d_model]`; only in the `glide` preset.
+    residual: Option<Linear>,
+    /// The RMS of a soft token, `[1]`.
+    scale: Param<Tensor<1>>,
+    /// The prefix of a user that nobody knows, `[n_prefix, d_model]`.
+    default_prefix: Param<Tensor<2>>,
+    dropout: Dropout,
+    #[module(skip)]
+    n_prefix: usize,
+    #[module(skip)]
+    is_gelu: bool,
+}
+
+impl ProjectorConfig {
+    /// A projector with seeded random weights whose soft tokens have the RMS `token_rms`.
+    ///
+    /// Weights are uniform within `1 / sqrt(fan_in)` as in PyTorch. The output bias starts as the default prefix's direction and the
+    /// weights leading to it are scaled by `output_gain`: small values start near one prefix for all users.
+    ///
+    /// The same seed gives the same weights on every device. Parameter ids are fixed, so that optimizer state saved beside an adapter
+    /// finds its parameters again.
+    pub fn init(&self, token_rms: f32, output_gain: f32, seed: u64, device: &Device) -> Projector {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut next_id = 0;
+        let mut id = || {
+            next_id += 1;
+            ParamId::from(next_id)
+        };
+        let mut uniform = |n: usize, half_width: f32| -> Vec<f32> {
+            (0..n)
+                .map(|_| half_width * (2.0 * rng.random::<f32>() - 1.0))
+                .collect()
+        };
+        let width = self.n_prefix * self.d_model;
+        // Uniform within sqrt(3) has the RMS 1.
+        let direction = uniform(width, 3f32.sqrt());
+        let mut linear = |d_in: usize, d_out: usize, gain: f32, bias: Option<Vec<f32>>| {
+            let half_width = 1.0 / (d_in as f32).sqrt();
+            let weight = uniform(d_in * d_out, gain * half_width);
+            let bias = bias.unwrap_or_else(|| uniform(d_out, half_width));
+            Linear {
+                weight: Param::initialized(
+                    id(),
+                    Tensor::from_data(TensorData::new(weight, [d_in, d_out]), device)
+                        .require_grad(),
+                ),
+                bias: Some(Param::initialized(
+                    id(),
+                    Tensor::from_data(TensorData::new(bias, [d_out]), device).require_grad(),
+                )),
+            }
+        };
+        let has_hidden = self.preset != Preset::Linear;
+        let input = has_hidden.then(|| linear(self.d_user, self.d_hidden, 1.0, None));
+        let output = linear(
+            if has_hidden {
+                self.d_hidden
+            } else {
+                self.d_user
+            },
+            width,
+            output_gain,
+            Some(direction.clone()),
+        );
+        let residual = (self.preset == Preset::Glide)
+            .then(|| linear(self.d_user, width, output_gain, Some(vec![0.0; width])));
+        let default: Vec<f32> = direction.iter().map(|value| token_rms * value).collect();
+        Projector {
+            input,
+            output,
+            residual,
+            scale: Param::initialized(
+                id(),
+                Tensor::<1>::from_floats([token_rms], device).require_grad(),
+            ),
+            default_prefix: Param::initialized(
+                id(),
+                Tensor::<2>::from_data(
+                    TensorData::new(default, [self.n_prefix, self.d_model]),
+                    device,
+                )
+                .require_grad(),
+            ),
+            dropout: DropoutConfig::new(self.dropout).init(),
+            n_prefix: self.n_prefix,
+            is_gelu: self.preset == Preset::Mlp,
+        }
+    }
+}
+
+impl Projector {
+    /// Soft tokens of users.
+    ///
+    /// # Shapes
+    /// - `user_embedding`: `[batch_size, d_user]`, standardised by the embedding space
+    /// - output: `[batch_size, n_prefix, d_model]`
+    pub fn forward(&self, user_embedding: Tensor<2>) -> Tensor<3> {
+        let batch_size = user_embedding.dims()[0];
+        let hidden = match &self.input {
+            None => user_embedding.clone(),
+            Some(input) => {
+                let hidden = input.forward(user_embedding.clone());
+                let hidden = if self.is_gelu {
+                    activation::gelu(hidden)
+                } else {
+                    activation::silu(hidden)
+                };
+                self.dropout.forward(hidden)
+            }
+        };
+        let projected = self.output.forward(hidden);
+        let projected = match &self.residual {
+            Some(residual) => projected + residual.forward(user_embedding),
+            None => projected,
+        };
+        let width = projected.dims()[1];
+        let rows = projected.reshape([batch_size, self.n_prefix, width / self.n_prefix]);
+        let rms = rows.clone().square().mean_dim(2).add_scalar(1e-8).sqrt();
+        rows / rms * self.scale.val().unsqueeze()
+    }
+
+    /// The prefix of an unknown user, repeated: `[batch_size, n_prefix, d_model]`.
+    pub fn default_prefix(&self, batch_size: usize) -> Tensor<3> {
+        let prefix = self.default_prefix.val();
+        let [n_prefix, d_model] = prefix.dims();
+        prefix
+            .unsqueeze::<3>()
+            .expand([batch_size, n_prefix, d_model])
+    }
+
+    /// [`Self::forward`] with the default prefix in the rows where `is_default` is set (`[batch_size]`).
+    pub fn forward_or_default(
+        &self,
+        user_embedding: Tensor<2>,
+        is_default: Tensor<1, Bool>,
+    ) -> Tensor<3> {
+        let own = self.forward(user_embedding);
+        let dims = own.dims();
+        let mask = is_default.reshape([dims[0], 1, 1]).expand(dims);
+        own.mask_where(mask, self.default_prefix(dims[0]))
+    }
+
+    /// Soft tokens per user.
+    pub fn n_prefix(&self) -> usize {
+        self.n_prefix
+    }
+
+    /// The learned RMS of a soft token.
+    pub fn scale(&self) -> f32 {
+        self.scale.val().inner().into_scalar()
+    }
+}
