@@ -1,1 +1,24 @@
-//! Placeholder while the crate is being written.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+// Errors are documented once, at the variants of `DataError`.
+#![allow(clippy::missing_errors_doc)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod data_dir;
+pub mod embeddings;
+mod error;
+mod example;
+mod hash;
+mod json_lines;
+mod lines;
+mod observe;
+mod writer;
+
+pub use data_dir::{Counts, DataDir, DatasetInfo, FORMAT_VERSION, InputFile};
+pub use embeddings::{EmbeddingStatistics, UserEmbeddings};
+pub use error::{Column, DataError, MAX_PROBLEMS, Problem, Result};
+pub use example::{Example, ItemRecord, Message, Prompt, Split, UserRecord};
+pub use json_lines::JsonLines;
+pub use lines::{Encoding, LineReader, MAX_LINE_BYTES, Problems};
+pub use observe::Observer;
+pub use writer::{DataDirWriter, Overwrite};

@@ -1,0 +1,166 @@
+//! Opens the mapped formats, safetensors and npy, and dispatches to the others.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use npyz::{DType, NpyHeader, Order};
+use safetensors::{Dtype, SafeTensors};
+
+use super::index::{BadIds, IdIndex};
+use super::mapped::Bytes;
+use super::{ElementType, TENSOR_NAME, UserEmbeddings, table};
+use crate::error::{DataError, Result};
+
+pub(super) fn open(path: &Path) -> Result<UserEmbeddings> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => mapped(path, safetensors_layout),
+        Some("npy") => mapped(path, npy_layout),
+        Some("parquet") => table::open_parquet(path),
+        Some("jsonl") => table::open_json_lines(path),
+        _ => Err(DataError::UnknownInput {
+            path: path.to_owned(),
+            task: "user embeddings",
+            expected: "a `.safetensors`, `.npy`, `.parquet` or `.jsonl` file",
+        }),
+    }
+}
+
+/// Where the rows are in the bytes of a file.
+struct Layout {
+    start: usize,
+    rows: usize,
+    dim: usize,
+    element: ElementType,
+}
+
+/// What was found and what was expected.
+type Refusal = (String, String);
+
+fn mapped(
+    path: &Path,
+    layout: fn(&[u8]) -> std::result::Result<Layout, Refusal>,
+) -> Result<UserEmbeddings> {
+    let refuse = |found: String, expected: String| DataError::Embeddings {
+        file: path.to_owned(),
+        row: None,
+        found,
+        expected,
+    };
+    let bytes = Bytes::map(path)?;
+    let Layout {
+        start,
+        rows,
+        dim,
+        element,
+    } = layout(&bytes).map_err(|(found, expected)| refuse(found, expected))?;
+    if dim == 0 {
+        return Err(refuse(
+            "rows of no numbers".into(),
+            "at least one number a row".into(),
+        ));
+    }
+    let needed = rows
+        .checked_mul(dim * element.size())
+        .and_then(|size| size.checked_add(start));
+    if needed.is_none_or(|needed| needed > bytes.len()) {
+        let found = format!("{} bytes", bytes.len());
+        return Err(refuse(
+            found,
+            format!("{rows} rows of {dim} numbers (the file seems to be cut off)"),
+        ));
+    }
+    bytes.expect_random_reads();
+
+    let ids_path = UserEmbeddings::ids_path(path);
+    let index = IdIndex::new(Bytes::map(&ids_path)?).map_err(|bad| bad_ids(&ids_path, bad))?;
+    if index.len() != rows {
+        return Err(DataError::Embeddings {
+            file: ids_path,
+            row: None,
+            found: format!("{} ids", index.len()),
+            expected: format!("{rows}, one for each row of `{}`", path.display()),
+        });
+    }
+    Ok(UserEmbeddings {
+        path: path.to_owned(),
+        index,
+        bytes,
+        start,
+        dim,
+        element,
+    })
+}
+
+pub(super) fn bad_ids(path: &Path, bad: BadIds) -> DataError {
+    DataError::Embeddings {
+        file: path.to_owned(),
+        row: bad.row,
+        found: bad.found,
+        expected: bad.expected.to_owned(),
+    }
+}
+
+fn safetensors_layout(bytes: &[u8]) -> std::result::Result<Layout, Refusal> {
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| (error.to_string(), "a complete safetensors file".to_owned()))?;
+    let expected = format!("a tensor `{TENSOR_NAME}` of shape [users, dim]");
+    let tensor = file.tensor(TENSOR_NAME).map_err(|_| {
+        let mut names: Vec<String> = file
+            .names()
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        names.sort();
+        (format!("tensors {}", names.join(", ")), expected.clone())
+    })?;
+    let &[rows, dim] = tensor.shape() else {
+        return Err((format!("shape {:?}", tensor.shape()), expected));
+    };
+    let element = match tensor.dtype() {
+        Dtype::F64 => ElementType::F64,
+        Dtype::F32 => ElementType::F32,
+        Dtype::F16 => ElementType::F16,
+        Dtype::BF16 => ElementType::Bf16,
+        other => {
+            return Err((
+                format!("{other:?} numbers"),
+                "F32, F16, BF16 or F64 numbers".to_owned(),
+            ));
+        }
+    };
+    let start = tensor.data().as_ptr() as usize - bytes.as_ptr() as usize;
+    Ok(Layout {
+        start,
+        rows,
+        dim,
+        element,
+    })
+}
+
+fn npy_layout(bytes: &[u8]) -> std::result::Result<Layout, Refusal> {
+    let expected = || "a two-dimensional array in C order of `<f4`, `<f2` or `<f8`".to_owned();
+    let mut cursor = Cursor::new(bytes);
+    let header = NpyHeader::from_reader(&mut cursor)
+        .map_err(|error| (error.to_string(), "a complete npy file".to_owned()))?;
+    let &[rows, dim] = header.shape() else {
+        return Err((format!("shape {:?}", header.shape()), expected()));
+    };
+    if header.order() != Order::C {
+        return Err(("an array in Fortran order".to_owned(), expected()));
+    }
+    let DType::Plain(kind) = header.dtype() else {
+        return Err(("an array of records".to_owned(), expected()));
+    };
+    let element = match kind.to_string().as_str() {
+        "<f8" => ElementType::F64,
+        "<f4" => ElementType::F32,
+        "<f2" => ElementType::F16,
+        other => return Err((format!("numbers of type `{other}`"), expected())),
+    };
+    Ok(Layout {
+        start: cursor.position() as usize,
+        rows: rows as usize,
+        dim: dim as usize,
+        element,
+    })
+}
