@@ -127,6 +127,60 @@ pub enum ModelError {
     /// Nothing to compute.
     #[error("the prompt is empty; expected at least one token")]
     EmptyPrompt,
+
+    // --- text ---
+    /// A sampling option is out of range.
+    #[error("sampling option `{option}` is {found}; expected {expected}")]
+    Sampling {
+        /// Its name.
+        option: &'static str,
+        /// Its value.
+        found: f64,
+        /// The range.
+        expected: &'static str,
+    },
+    /// The model's output cannot be sampled from.
+    #[error("a logit is {found}; expected finite numbers: the weights or the data type overflow")]
+    Logits {
+        /// The offending value.
+        found: f32,
+    },
+    /// The directory has no tokenizer.
+    #[error("no tokenizer: `{path}` does not exist", path = path.display())]
+    NoTokenizer {
+        /// The file that was looked for.
+        path: PathBuf,
+    },
+    /// A tokenizer file does not parse, or the tokenizer fails on a text.
+    #[cfg(feature = "tokenizer")]
+    #[error("the tokenizer `{path}` fails", path = path.display())]
+    Tokenizer {
+        /// `tokenizer.json`.
+        path: PathBuf,
+        /// The `tokenizers` crate's reason.
+        #[source]
+        source: tokenizers::Error,
+    },
+    /// The tokenizer has ids without a row in the model's embedding matrix.
+    #[error("the tokenizer `{path}` has {tokenizer_vocab_size} tokens and the model's vocabulary {model_vocab_size}", path = path.display())]
+    VocabularyMismatch {
+        /// `tokenizer.json`.
+        path: PathBuf,
+        /// Ids of the tokenizer, added tokens included.
+        tokenizer_vocab_size: usize,
+        /// Rows of the embedding matrix.
+        model_vocab_size: usize,
+    },
+    /// A chat template is not valid Jinja, fails, or raises an exception.
+    #[cfg(feature = "tokenizer")]
+    #[error("the chat template in `{path}` fails", path = path.display())]
+    ChatTemplate {
+        /// The file the template stands in.
+        path: PathBuf,
+        /// The template engine's reason, or the exception's message.
+        #[source]
+        source: Box<minijinja::Error>,
+    },
 }
 
 /// Shorthand for results of this crate.

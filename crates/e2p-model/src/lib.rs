@@ -4,12 +4,15 @@
 
 mod attention;
 mod backward;
+#[cfg(feature = "tokenizer")]
+mod chat_template;
 mod config;
 mod cross_entropy;
 mod decoder;
 mod encoder;
 mod error;
 mod families;
+mod generate;
 mod kv_cache;
 mod layer;
 mod linear;
@@ -17,18 +20,34 @@ mod load;
 mod mask;
 mod mlp;
 mod norm;
+mod pad;
+#[cfg(feature = "tokenizer")]
+mod python_json;
 mod rotary;
+#[cfg(feature = "tokenizer")]
+mod strftime;
+#[cfg(feature = "tokenizer")]
+mod tokenizer;
 
 pub use backward::{Keep, Tape};
 /// Re-exported because another resolved version of burn gives baffling trait errors.
 pub use burn;
+#[cfg(feature = "tokenizer")]
+pub use chat_template::{ChatMessage, ChatOptions, ChatTemplate};
 pub use config::{DecoderConfig, MlpKind, NormKind, Positions, RotaryConfig, RotaryScaling};
 pub use cross_entropy::TargetScores;
 pub use decoder::{Decoder, Padding};
 pub use encoder::SentenceEncoder;
 pub use error::{ModelError, Result};
 pub use families::parse_config;
+pub use generate::{
+    Detokenizer, Finish, GenerateRequest, Generation, Generator, Prompt, Sampler, SamplingConfig,
+    Step, StopConditions, TextStream, argmax,
+};
 pub use kv_cache::KvCache;
 pub use load::{
     Checkpoint, LoadOptions, LoadReport, RandomSource, WeightSource, WrongShape, read_json,
 };
+pub use pad::pad_rows;
+#[cfg(feature = "tokenizer")]
+pub use tokenizer::Tokenizer;

@@ -1,0 +1,324 @@
+//! Generates text: one pass over the prompts, then one token a row and step on top of the cache.
+//!
+//! A prompt is token ids or input embeddings; where the embeddings come from is the caller's business. Prompts of unequal
+//! length are padded on the left, so that all rows go on at the same slot. A row that ends leaves the batch, so the
+//! others neither wait for it nor compute it. Rows have their own sampler, limits and stop conditions: a row's text does
+//! not depend on the rows beside it.
+
+mod sampler;
+mod stop;
+mod stream;
+
+use std::ops::ControlFlow;
+
+use burn::tensor::{DType, Tensor, s};
+
+use crate::decoder::{Decoder, Padding};
+use crate::error::{ModelError, Result};
+use crate::pad::pad_rows;
+
+pub use sampler::{Sampler, SamplingConfig, argmax};
+pub use stop::{Finish, StopConditions};
+pub use stream::{Detokenizer, TextStream};
+
+/// What a text goes on from.
+#[derive(Debug, Clone)]
+pub enum Prompt {
+    /// Token ids.
+    Ids(Vec<u32>),
+    /// Input embeddings.
+    Embeds {
+        /// `[seq_len, d_model]`, on the decoder's device and in its data type.
+        inputs_embeds: Tensor<2>,
+        /// The ids among them, for the repetition penalty; may be empty.
+        ids: Vec<u32>,
+    },
+}
+
+impl Prompt {
+    /// Positions it takes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Ids(ids) => ids.len(),
+            Self::Embeds { inputs_embeds, .. } => inputs_embeds.dims()[0],
+        }
+    }
+
+    /// Whether it takes no position at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn ids(&self) -> &[u32] {
+        match self {
+            Self::Ids(ids) | Self::Embeds { ids, .. } => ids,
+        }
+    }
+}
+
+/// One row of a batch. Preferred variable name: `request`.
+#[derive(Debug, Clone)]
+pub struct GenerateRequest {
+    /// What the text goes on from.
+    pub prompt: Prompt,
+    /// How tokens are chosen.
+    pub sampling: SamplingConfig,
+    /// What ends the text.
+    pub stop: StopConditions,
+}
+
+/// What became of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    /// The new ids, an end-of-sequence token included.
+    pub ids: Vec<u32>,
+    /// Their text without special tokens, cut before a stop string. Empty without a detokenizer.
+    pub text: String,
+    /// Why it ended.
+    pub finish: Finish,
+}
+
+/// One new token of one row, as the callback sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step<'s> {
+    /// Index of the request.
+    pub row: usize,
+    /// The new token.
+    pub id: u32,
+    /// Text that became certain with it, often empty: never half a character, never what may become a stop string.
+    pub text: &'s str,
+    /// Set on the row's last step.
+    pub finish: Option<Finish>,
+}
+
+/// Runs a decoder as a text generator. Preferred variable name: `generator`.
+pub struct Generator<'a> {
+    decoder: &'a Decoder,
+    detokenizer: Option<&'a dyn Detokenizer>,
+}
+
+impl<'a> Generator<'a> {
+    /// A generator of token ids, and of text where a detokenizer (such as `Tokenizer`) is given.
+    pub fn new(decoder: &'a Decoder, detokenizer: Option<&'a dyn Detokenizer>) -> Self {
+        Self {
+            decoder,
+            detokenizer,
+        }
+    }
+
+    /// Generates one text for each request, in order. `on_step` sees every token as it comes; if it returns
+    /// [`ControlFlow::Break`], all rows end with [`Finish::Interrupted`].
+    ///
+    /// # Errors
+    /// Before anything is computed: [`ModelError::EmptyPrompt`]; [`ModelError::ContextOverflow`] if a prompt and its
+    /// `max_new_tokens` exceed the context; [`ModelError::Sampling`]. Later: [`ModelError::Logits`] if the model yields
+    /// NaN, [`ModelError::TokenId`] for an id without embedding, and the detokenizer's errors.
+    ///
+    /// # Panics
+    /// If a request has stop strings and there is no detokenizer to find them with.
+    pub fn generate(
+        &self,
+        requests: &[GenerateRequest],
+        mut on_step: impl FnMut(Step<'_>) -> ControlFlow<()>,
+    ) -> Result<Vec<Generation>> {
+        let mut rows = self.rows(requests)?;
+        let mut active: Vec<usize> = (0..rows.len())
+            .filter(|row| rows[*row].max_new_tokens() > 0)
+            .collect();
+        if active.is_empty() {
+            return rows.into_iter().map(Row::into_generation).collect();
+        }
+
+        let (inputs_embeds, row_starts) = self.embed(requests, &active)?;
+        let longest = inputs_embeds.dims()[1];
+        let most_new = active
+            .iter()
+            .map(|row| rows[*row].max_new_tokens())
+            .max()
+            .unwrap_or(0);
+        // The last token is never fed back.
+        let mut cache = self.decoder.new_cache(row_starts, longest + most_new - 1);
+        let mut hidden = self.decoder.forward_cached(inputs_embeds, &mut cache)?;
+        loop {
+            let mut logits = self.last_logits(hidden)?;
+            let mut interrupted = false;
+            for (row, logits) in active
+                .iter()
+                .zip(logits.chunks_mut(self.decoder.config().vocab_size))
+            {
+                let step = rows[*row].advance(logits)?;
+                interrupted |= on_step(Step { row: *row, ..step }).is_break();
+            }
+            if interrupted {
+                break;
+            }
+            let kept: Vec<usize> = (0..active.len())
+                .filter(|slot| rows[active[*slot]].finish.is_none())
+                .collect();
+            if kept.is_empty() {
+                break;
+            }
+            if kept.len() < active.len() {
+                cache = cache.select_rows(&kept, cache.capacity());
+                active = kept.into_iter().map(|slot| active[slot]).collect();
+            }
+            let last: Vec<[u32; 1]> = active.iter().map(|row| [rows[*row].last_id()]).collect();
+            let (inputs_embeds, _) = self.decoder.embed_rows(&last, Padding::Left)?;
+            hidden = self.decoder.forward_cached(inputs_embeds, &mut cache)?;
+        }
+        rows.into_iter().map(Row::into_generation).collect()
+    }
+
+    /// Checks all requests and sets their rows up.
+    fn rows<'r>(&self, requests: &'r [GenerateRequest]) -> Result<Vec<Row<'r>>>
+    where
+        'a: 'r,
+    {
+        let context = self.decoder.config().max_seq_len;
+        requests
+            .iter()
+            .map(|request| {
+                if request.prompt.is_empty() {
+                    return Err(ModelError::EmptyPrompt);
+                }
+                let needed = request
+                    .prompt
+                    .len()
+                    .saturating_add(request.stop.max_new_tokens);
+                if needed > context {
+                    return Err(ModelError::ContextOverflow { needed, context });
+                }
+                assert!(
+                    self.detokenizer.is_some() || request.stop.strings.is_empty(),
+                    "stop strings need a detokenizer"
+                );
+                Row::new(request, self.detokenizer)
+            })
+            .collect()
+    }
+
+    /// Input embeddings of the active prompts, `[active, longest, d_model]`, and the slots at which they begin.
+    fn embed(
+        &self,
+        requests: &[GenerateRequest],
+        active: &[usize],
+    ) -> Result<(Tensor<3>, Vec<usize>)> {
+        let prompts: Vec<&Prompt> = active.iter().map(|row| &requests[*row].prompt).collect();
+        if prompts
+            .iter()
+            .all(|prompt| matches!(prompt, Prompt::Ids(_)))
+        {
+            let ids: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids()).collect();
+            return self.decoder.embed_rows(&ids, Padding::Left);
+        }
+        let rows = prompts.into_iter().map(|prompt| match prompt {
+            Prompt::Ids(ids) => Ok(self
+                .decoder
+                .embed_rows(&[ids], Padding::Left)?
+                .0
+                .squeeze_dim(0)),
+            Prompt::Embeds { inputs_embeds, .. } => Ok(inputs_embeds.clone()),
+        });
+        pad_rows(&rows.collect::<Result<Vec<_>>>()?, Padding::Left)
+    }
+
+    /// Logits after the last slot, row after row, f32.
+    fn last_logits(&self, hidden: Tensor<3>) -> Result<Vec<f32>> {
+        let [batch_size, seq_len, d_model] = hidden.dims();
+        let last = hidden
+            .slice(s![.., seq_len - 1.., ..])
+            .reshape([batch_size, d_model]);
+        let logits = self.decoder.logits(last).cast(DType::F32).into_data();
+        Ok(logits.try_into_vec().expect("cast to f32 just before"))
+    }
+}
+
+/// A row on its way.
+struct Row<'r> {
+    request: &'r GenerateRequest,
+    sampler: Sampler,
+    stream: Option<TextStream<'r>>,
+    ids: Vec<u32>,
+    finish: Option<Finish>,
+}
+
+impl<'r> Row<'r> {
+    fn new(request: &'r GenerateRequest, detokenizer: Option<&'r dyn Detokenizer>) -> Result<Self> {
+        let sampler = Sampler::new(request.sampling.clone(), request.prompt.ids())?;
+        let stream =
+            detokenizer.map(|detokenizer| TextStream::new(detokenizer, &request.stop.strings));
+        Ok(Self {
+            request,
+            sampler,
+            stream,
+            ids: Vec::new(),
+            finish: None,
+        })
+    }
+
+    fn max_new_tokens(&self) -> usize {
+        self.request.stop.max_new_tokens
+    }
+
+    fn last_id(&self) -> u32 {
+        *self
+            .ids
+            .last()
+            .expect("a row is fed back only after its first token")
+    }
+
+    /// Chooses the next token and says what it means. The step's `row` is left to the caller.
+    fn advance(&mut self, logits: &mut [f32]) -> Result<Step<'_>> {
+        let id = self.sampler.sample(logits)?;
+        self.ids.push(id);
+        let is_eos = self.request.stop.is_eos(id);
+        let mut stopped = is_eos;
+        let mut start = 0;
+        if let Some(stream) = &mut self.stream {
+            start = stream.text().len();
+            if !is_eos {
+                stream.push(id)?;
+                stopped = stream.stopped();
+            }
+        }
+        self.finish = if stopped {
+            Some(Finish::Stop)
+        } else {
+            (self.ids.len() == self.max_new_tokens()).then_some(Finish::Length)
+        };
+        let mut text = "";
+        if let Some(stream) = &mut self.stream {
+            if self.finish.is_some() {
+                stream.finish()?;
+            }
+            text = &stream.text()[start..];
+        }
+        Ok(Step {
+            row: 0,
+            id,
+            text,
+            finish: self.finish,
+        })
+    }
+
+    /// A row that was still going was interrupted, unless there was nothing to do.
+    fn into_generation(mut self) -> Result<Generation> {
+        let interrupted = if self.max_new_tokens() == 0 {
+            Finish::Length
+        } else {
+            Finish::Interrupted
+        };
+        let text = match &mut self.stream {
+            Some(stream) => {
+                stream.finish()?;
+                stream.text().to_string()
+            }
+            None => String::new(),
+        };
+        Ok(Generation {
+            ids: self.ids,
+            text,
+            finish: self.finish.unwrap_or(interrupted),
+        })
+    }
+}
