@@ -152,6 +152,86 @@ impl KvCache {
         }
     }
 
+    /// One row as a cache of its own, without padding and without room to grow.
+    ///
+    /// # Panics
+    /// If the row is out of range.
+    #[must_use]
+    pub fn single_row(&self, row: usize) -> Self {
+        let start = self.row_starts[row];
+        let cut = |source: &Tensor<4>| {
+            let part = source
+                .clone()
+                .slice(s![row..row + 1, .., start..self.len, ..]);
+            // A copy: a view would keep the whole batch alive.
+            part.clone()
+                .zeros_like()
+                .slice_assign(s![.., .., .., ..], part)
+        };
+        let layers = self
+            .layers
+            .iter()
+            .map(|layer| LayerCache {
+                k: cut(&layer.k),
+                v: cut(&layer.v),
+            })
+            .collect();
+        let len = self.len - start;
+        Self {
+            layers,
+            row_starts: vec![0],
+            len,
+            capacity: len,
+        }
+    }
+
+    /// A batch of single rows that end together: shorter ones are padded on the left.
+    ///
+    /// # Panics
+    /// If there is no row, or one of them is a batch.
+    #[must_use]
+    pub fn join(rows: &[&Self]) -> Self {
+        assert!(
+            rows.iter().all(|row| row.row_starts == [0]),
+            "single rows without padding"
+        );
+        let len = rows
+            .iter()
+            .map(|row| row.len)
+            .max()
+            .expect("at least one row");
+        let join = |part: fn(&LayerCache) -> &Tensor<4>, layer: usize| {
+            let padded = rows.iter().map(|row| {
+                let filled = part(&row.layers[layer])
+                    .clone()
+                    .slice(s![.., .., ..row.len, ..]);
+                let [_, n_kv_heads, _, head_dim] = filled.dims();
+                if row.len == len {
+                    return filled;
+                }
+                let gap = Tensor::zeros(
+                    [1, n_kv_heads, len - row.len, head_dim],
+                    (&filled.device(), filled.dtype()),
+                );
+                Tensor::cat(vec![gap, filled], 2)
+            });
+            Tensor::cat(padded.collect(), 0)
+        };
+        let n_layers = rows[0].layers.len();
+        let layers = (0..n_layers)
+            .map(|layer| LayerCache {
+                k: join(|cache| &cache.k, layer),
+                v: join(|cache| &cache.v, layer),
+            })
+            .collect();
+        Self {
+            layers,
+            row_starts: rows.iter().map(|row| len - row.len).collect(),
+            len,
+            capacity: len,
+        }
+    }
+
     pub(crate) fn check_room(&self, n: usize) -> Result<()> {
         if self.len + n > self.capacity {
             return Err(ModelError::ContextOverflow {

@@ -1,1 +1,34 @@
-//! Placeholder while the crate is being written.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod batches;
+mod earlier;
+mod encode;
+mod error;
+mod gradients;
+mod inputs;
+mod loss;
+mod observe;
+mod recipe;
+mod run_dir;
+mod schedule;
+mod scoring;
+mod trainer;
+mod users;
+
+pub use batches::{epoch_batches, sorted_batches};
+pub use earlier::EarlierStore;
+pub use encode::{EncodedPrompt, ExampleEncoder, ProfileText};
+pub use error::{Result, TrainError};
+pub use inputs::{Inputs, TokenizedExample, TokenizedSplit, backbone_id, space_name};
+pub use loss::{BatchLoss, Comparison, batch_loss};
+pub use observe::{Observer, Silent, StepReport, ValidReport};
+pub use recipe::{
+    LossRecipe, OptimRecipe, ProjectorRecipe, PromptRecipe, Recipe, SHIPPED, Schedule, TrainRecipe,
+};
+pub use run_dir::{MetricsLine, RunDir, RunInputs, State};
+pub use schedule::learning_rate;
+pub use scoring::{mean_nll, other_users, row_nlls};
+pub use trainer::{Start, TrainSummary, train};
+pub use users::UserTable;
