@@ -5,20 +5,32 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod data_dir;
+mod delimited;
 pub mod embeddings;
 mod error;
 mod example;
 mod hash;
 mod json_lines;
+mod json_stream;
 mod lines;
 mod observe;
+pub mod persona_chat;
+mod prepare;
+mod seen;
+mod source;
+mod split;
+pub mod text;
 mod writer;
 
 pub use data_dir::{Counts, DataDir, DatasetInfo, FORMAT_VERSION, InputFile};
+pub use delimited::{Delimited, Quoting, Record};
 pub use embeddings::{EmbeddingStatistics, UserEmbeddings};
 pub use error::{Column, DataError, MAX_PROBLEMS, Problem, Result};
 pub use example::{Example, ItemRecord, Message, Prompt, Split, UserRecord};
 pub use json_lines::JsonLines;
 pub use lines::{Encoding, LineReader, MAX_LINE_BYTES, Problems};
 pub use observe::Observer;
+pub use prepare::{PrepareOptions, Sink, Watched, fingerprint, prepare};
+pub use source::{Input, Source, SourceInfo};
+pub use split::{Placement, SplitOptions, SplitRule};
 pub use writer::{DataDirWriter, Overwrite};

@@ -131,6 +131,11 @@ impl<R: Read> LineReader<R> {
         &self.path
     }
 
+    /// Bytes of the longest line that is read.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     /// Number of the current line, from one.
     pub fn number(&self) -> u64 {
         self.number

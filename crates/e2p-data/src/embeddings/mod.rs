@@ -191,10 +191,9 @@ impl UserEmbeddings {
         let size = self.dim * self.element.size();
         let bytes = &self.bytes[self.start + row * size..][..size];
         // Borrowing needs the machine's own byte order and an aligned row; a file that offers neither is still read.
-        if self.element == ElementType::F32 && cfg!(target_endian = "little") {
-            if let Ok(values) = bytemuck::try_cast_slice(bytes) {
-                return Cow::Borrowed(values);
-            }
+        let native = self.element == ElementType::F32 && cfg!(target_endian = "little");
+        if native && let Ok(values) = bytemuck::try_cast_slice(bytes) {
+            return Cow::Borrowed(values);
         }
         Cow::Owned(self.element.decode(bytes))
     }

@@ -1,0 +1,311 @@
+//! Turns lower-cased, pre-tokenised text back into writing.
+//!
+//! Persona-Chat is distributed as `i am from new york , and i love my dog . do you ?`. A language model has hardly seen such text: `chat-3m` reads the
+//! repaired form at 5.5 nats a token instead of 8.5. The rules are few on purpose, and where one is unsure the text stays as it is.
+
+/// Lower-case words that English always writes with a capital. Words that are also common nouns or verbs (may, march, turkey, apple) are not here.
+const NAMES: &[&str] = &[
+    "africa",
+    "african",
+    "alaska",
+    "america",
+    "american",
+    "americans",
+    "angeles",
+    "april",
+    "arizona",
+    "asia",
+    "asian",
+    "atlanta",
+    "august",
+    "australia",
+    "australian",
+    "bible",
+    "boston",
+    "brazil",
+    "britain",
+    "british",
+    "california",
+    "canada",
+    "canadian",
+    "carolina",
+    "catholic",
+    "chicago",
+    "chinese",
+    "christian",
+    "christmas",
+    "colorado",
+    "december",
+    "denver",
+    "detroit",
+    "diego",
+    "disney",
+    "disneyland",
+    "england",
+    "english",
+    "europe",
+    "european",
+    "facebook",
+    "february",
+    "florida",
+    "france",
+    "francisco",
+    "french",
+    "friday",
+    "fridays",
+    "german",
+    "germany",
+    "halloween",
+    "hawaii",
+    "honda",
+    "houston",
+    "instagram",
+    "ireland",
+    "irish",
+    "italian",
+    "italy",
+    "january",
+    "japan",
+    "japanese",
+    "jersey",
+    "jesus",
+    "jewish",
+    "july",
+    "june",
+    "kansas",
+    "korea",
+    "korean",
+    "london",
+    "mexican",
+    "mexico",
+    "miami",
+    "michigan",
+    "minnesota",
+    "monday",
+    "mondays",
+    "muslim",
+    "netflix",
+    "nevada",
+    "nintendo",
+    "november",
+    "october",
+    "ohio",
+    "oregon",
+    "paris",
+    "portland",
+    "russia",
+    "russian",
+    "saturday",
+    "saturdays",
+    "scotland",
+    "seattle",
+    "september",
+    "spain",
+    "spanish",
+    "starbucks",
+    "sunday",
+    "sundays",
+    "texas",
+    "thanksgiving",
+    "thursday",
+    "toyota",
+    "tuesday",
+    "twitter",
+    "utah",
+    "vegas",
+    "virginia",
+    "walmart",
+    "wednesday",
+    "xbox",
+    "york",
+    "youtube",
+];
+
+/// Words that take a capital only before one of these.
+const BEFORE_NAMES: &[(&str, &[&str])] = &[
+    (
+        "new",
+        &["york", "jersey", "mexico", "orleans", "zealand", "england"],
+    ),
+    ("los", &["angeles"]),
+    ("las", &["vegas"]),
+    ("san", &["francisco", "diego"]),
+    ("north", &["carolina", "america", "korea"]),
+    ("south", &["carolina", "america", "korea", "africa"]),
+];
+
+/// Words written otherwise altogether.
+const SPELLED: &[(&str, &str)] = &[
+    ("i", "I"),
+    ("i'm", "I'm"),
+    ("i've", "I've"),
+    ("i'd", "I'd"),
+    ("i'll", "I'll"),
+    ("tv", "TV"),
+    ("usa", "USA"),
+    ("nyc", "NYC"),
+    ("bmw", "BMW"),
+    ("dj", "DJ"),
+    ("mr", "Mr"),
+    ("mrs", "Mrs"),
+    ("dr", "Dr"),
+];
+
+/// Endings that a tokenizer split from their word.
+const JOINED_ENDINGS: &[&str] = &["n't", "'s", "'m", "'re", "'ve", "'d", "'ll"];
+
+/// Capitals at sentence starts, for the pronoun *I* and for names that are always written so; no space before punctuation; contractions joined.
+///
+/// ```
+/// let text = e2p_data::text::restore("i am from new york , and i love my dog . do you ?");
+/// assert_eq!(text, "I am from New York, and I love my dog. Do you?");
+/// ```
+pub fn restore(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut words = text.split_whitespace().peekable();
+    // A sentence starts here; the next word joins without a space; a double quote is open.
+    let (mut starts, mut glued, mut quoted) = (true, true, false);
+    while let Some(word) = words.next() {
+        match word {
+            "\"" => {
+                if !quoted && !glued {
+                    out.push(' ');
+                }
+                out.push('"');
+                (glued, quoted) = (!quoted, !quoted);
+                continue;
+            }
+            "(" | "[" | "$" | "#" => {
+                if !glued {
+                    out.push(' ');
+                }
+                out.push_str(word);
+                glued = true;
+                continue;
+            }
+            _ => {}
+        }
+        let is_punctuation = word.bytes().all(|byte| b".,!?;:)]%'".contains(&byte));
+        if is_punctuation || JOINED_ENDINGS.contains(&word) {
+            out.push_str(word);
+            // After an ellipsis a sentence often goes on, so the next word keeps its case.
+            let ends = word.ends_with(['.', '!', '?']) && !out.ends_with("..");
+            starts = if word == "'" || word == ")" {
+                starts
+            } else {
+                ends
+            };
+            glued = false;
+            continue;
+        }
+        if !glued {
+            out.push(' ');
+        }
+        push_word(&mut out, word, starts, words.peek().copied());
+        starts = word.ends_with(['.', '!', '?']) && !word.ends_with("..");
+        glued = false;
+    }
+    out
+}
+
+/// Appends `word` in its usual spelling.
+fn push_word(out: &mut String, word: &str, starts: bool, next: Option<&str>) {
+    let core_end = word
+        .trim_end_matches(['.', ',', '!', '?', ';', ':', '"', ')'])
+        .len();
+    let (core, tail) = word.split_at(core_end);
+    if let Some((_, spelling)) = SPELLED.iter().find(|(plain, _)| *plain == core) {
+        out.push_str(spelling);
+        out.push_str(tail);
+        return;
+    }
+    let stem = core.strip_suffix("'s").unwrap_or(core);
+    let next = next.map(|next| next.trim_end_matches(|c: char| !c.is_alphanumeric()));
+    let names_follow = |next: &str| {
+        BEFORE_NAMES
+            .iter()
+            .any(|(word, names)| tail.is_empty() && *word == core && names.contains(&next))
+    };
+    if starts || NAMES.binary_search(&stem).is_ok() || next.is_some_and(names_follow) {
+        push_capitalised(out, word);
+    } else {
+        out.push_str(word);
+    }
+}
+
+fn push_capitalised(out: &mut String, word: &str) {
+    let start = word.find(|c: char| c.is_alphanumeric()).unwrap_or(0);
+    let (before, rest) = word.split_at(start);
+    let mut letters = rest.chars();
+    out.push_str(before);
+    if let Some(first) = letters.next() {
+        out.extend(first.to_uppercase());
+    }
+    out.push_str(letters.as_str());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_for_the_search() {
+        assert!(NAMES.is_sorted());
+    }
+
+    #[test]
+    fn sentences_read_as_written() {
+        let cases = [
+            (
+                "i am from new york , and i love my dog . do you ?",
+                "I am from New York, and I love my dog. Do you?",
+            ),
+            (
+                "i'm fine ! i've 2 cats ; you do n't ?",
+                "I'm fine! I've 2 cats; you don't?",
+            ),
+            ("that 's my dog 's toy .", "That's my dog's toy."),
+            ("well . . . maybe on monday", "Well... maybe on Monday"),
+            ("he said \" no way \" to me", "He said \"no way\" to me"),
+            ("it costs $ 5 ( or 10 % ) .", "It costs $5 (or 10%)."),
+            ("my teacher is mr . smith .", "My teacher is Mr. Smith."),
+            (
+                "is a new car in new mexico ?",
+                "Is a new car in New Mexico?",
+            ),
+            ("i like to hunt. i watch tv.", "I like to hunt. I watch TV."),
+            (
+                "Already written, by User 1! Is it?",
+                "Already written, by User 1! Is it?",
+            ),
+            ("wow ! ! really ? ! no", "Wow!! Really?! No"),
+            ("", ""),
+            ("  . ", "."),
+            ("naïve été", "Naïve été"),
+        ];
+        for (tokenised, written) in cases {
+            assert_eq!(restore(tokenised), written, "{tokenised}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_spaces_and_case_change(text in "[a-z .,!?'\"()]{0,60}") {
+            let plain = |text: &str| text.to_lowercase().replace(' ', "");
+            prop_assert_eq!(plain(&restore(&text)), plain(&text));
+        }
+
+        #[test]
+        fn restoring_twice_changes_nothing_more(text in "[a-z]{1,6}( ([a-z]{1,6}|[.,!?;]|new york|n't)){0,12}") {
+            let once = restore(&text);
+            prop_assert_eq!(restore(&once), once);
+        }
+
+        #[test]
+        fn any_text_is_survived(text in "\\PC{0,40}") {
+            restore(&text);
+        }
+    }
+}
