@@ -10,12 +10,14 @@ mod gradients;
 mod inputs;
 mod loss;
 mod observe;
+mod pretrain;
 mod recipe;
 mod run_dir;
 mod schedule;
 mod scoring;
 mod trainer;
 mod users;
+mod world;
 
 pub use batches::{epoch_batches, sorted_batches};
 pub use earlier::EarlierStore;
@@ -24,6 +26,7 @@ pub use error::{Result, TrainError};
 pub use inputs::{Inputs, TokenizedExample, TokenizedSplit, backbone_id, space_name};
 pub use loss::{BatchLoss, Comparison, batch_loss};
 pub use observe::{Observer, Silent, StepReport, ValidReport};
+pub use pretrain::{PretrainRecipe, PretrainReport, PretrainSummary, pretrain};
 pub use recipe::{
     LossRecipe, OptimRecipe, ProjectorRecipe, PromptRecipe, Recipe, SHIPPED, Schedule, TrainRecipe,
 };
@@ -32,3 +35,4 @@ pub use schedule::learning_rate;
 pub use scoring::{mean_nll, other_users, row_nlls};
 pub use trainer::{Start, TrainSummary, train};
 pub use users::UserTable;
+pub use world::{D_USER, World, WorldSize};
