@@ -143,7 +143,13 @@ mod tests {
     #[test]
     fn a_file_opens_with_its_docs() {
         assert_eq!(problems("//! What.\n", Kind::default()), 0);
-        assert_eq!(problems("#![doc = include_str!(\"../README.md\")]\n", Kind::default()), 0);
+        assert_eq!(
+            problems(
+                "#![doc = include_str!(\"../README.md\")]\n",
+                Kind::default()
+            ),
+            0
+        );
         assert_eq!(problems("use std::fmt;\n", Kind::default()), 1);
     }
 
