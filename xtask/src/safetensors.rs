@@ -33,7 +33,8 @@ pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     parse(&bytes).with_context(|| format!("{} is not a safetensors file", path.display()))
 }
 
-fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
+/// All tensors of a file's bytes by name.
+pub(crate) fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
     let (length, rest) = bytes
         .split_first_chunk::<8>()
         .context("shorter than its length field")?;

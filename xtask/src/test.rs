@@ -2,12 +2,12 @@
 //!
 //! The same test binaries run everywhere; `BURN_DEVICE`, burn's own variable, picks the device.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
 use crate::workspace::{self, BACKENDS};
 
-/// Where `--real` looks for checkpoints when `E2P_TEST_MODELS` does not say.
+/// Where the tests look for real checkpoints; without them those tests pass after a line that says they were skipped.
 const REAL_MODELS: &str = "../shared/models";
 
 #[derive(clap::Args, Default)]
@@ -15,14 +15,23 @@ pub(crate) struct Args {
     /// Run the tensor crates' tests on this device instead of the CPU; its feature is compiled in.
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(BACKENDS))]
     device: Option<String>,
-    /// Also run the tests that need real checkpoints, from `E2P_TEST_MODELS` (default: ../shared/models).
+    /// Insist on the real checkpoints in ../shared/models, whose tests are otherwise skipped where they are absent.
     #[arg(long)]
     real: bool,
 }
 
 pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     let locked = workspace::locked();
-    let _real = args.real.then(|| real_models(sh)).transpose()?;
+    if args.real {
+        let found = sh
+            .read_dir(REAL_MODELS)
+            .unwrap_or_default()
+            .iter()
+            .filter(|dir| dir.join("config.json").is_file())
+            .count();
+        ensure!(found > 0, "no Hugging Face directory in `{REAL_MODELS}`");
+        eprintln!("{found} real checkpoints in {REAL_MODELS}");
+    }
     if let Some(device) = args.device.as_deref().filter(|&d| d != "flex") {
         return on_device(sh, device);
     }
@@ -38,13 +47,6 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     }
     cmd!(sh, "cargo test {locked...} --workspace --doc").run()?;
     Ok(())
-}
-
-fn real_models(sh: &Shell) -> Result<xshell::PushEnv<'_>> {
-    let folder = std::env::var("E2P_TEST_MODELS").unwrap_or_else(|_| REAL_MODELS.to_owned());
-    let absolute = std::fs::canonicalize(workspace::root().join(&folder))
-        .with_context(|| format!("no checkpoints in `{folder}`; set E2P_TEST_MODELS to a folder of Hugging Face directories"))?;
-    Ok(sh.push_env("E2P_TEST_MODELS", absolute))
 }
 
 /// Plain `cargo test`, because nextest's process for each test would create the device and compile its shaders anew

@@ -37,7 +37,8 @@ const UNDONE: [(&str, &str); 3] = [
 
 pub(super) fn rust(text: &str, kind: Kind) -> Findings {
     let mut found = Findings::default();
-    if !text.starts_with("//!") {
+    // A library's front page may be its README.
+    if !text.starts_with("//!") && !text.starts_with("#![doc = include_str!") {
         found
             .problems
             .push("1: must open with `//!`: what lives here, and the one idea".to_owned());
@@ -142,6 +143,13 @@ mod tests {
     #[test]
     fn a_file_opens_with_its_docs() {
         assert_eq!(problems("//! What.\n", Kind::default()), 0);
+        assert_eq!(
+            problems(
+                "#![doc = include_str!(\"../README.md\")]\n",
+                Kind::default()
+            ),
+            0
+        );
         assert_eq!(problems("use std::fmt;\n", Kind::default()), 1);
     }
 
