@@ -6,8 +6,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Embedding-to-Prefix: personalize a frozen language model with one vector per user.
 #[derive(Debug, Parser)]
-#[command(name = "e2p", version, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 1 ran but the answer is no, 2 bad usage or input, 130 interrupted.")]
+#[command(
+    name = "e2p",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 ran but the answer is no, 2 bad usage or input, 130 interrupted."
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: GlobalArgs,
@@ -20,7 +27,14 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// Where to compute: auto, flex, cpu, wgpu, vulkan, metal or cuda, with `:n` for the n-th one
-    #[arg(long, global = true, env = "BURN_DEVICE", hide_env_values = true, default_value = "auto", value_name = "DEVICE")]
+    #[arg(
+        long,
+        global = true,
+        env = "BURN_DEVICE",
+        hide_env_values = true,
+        default_value = "auto",
+        value_name = "DEVICE"
+    )]
     pub(crate) device: String,
     /// Data type of the weights and of the computation
     #[arg(long, global = true, value_enum, default_value_t = Dtype::F32, value_name = "DTYPE")]
@@ -75,8 +89,10 @@ pub(crate) struct BackboneArgs {
 
 /// `e2p score`.
 #[derive(Debug, Args)]
-#[command(after_help = "Input line: {\"prompt\": str, \"target\": str, \"user\"?: str}\n\
-    Output line: {\"logprob\": sum, \"tokens\": n, \"token_logprobs\": [...]}, natural logarithms, in input order.")]
+#[command(
+    after_help = "Input line: {\"prompt\": str, \"target\": str, \"user\"?: str}\n\
+    Output line: {\"logprob\": sum, \"tokens\": n, \"token_logprobs\": [...]}, natural logarithms, in input order."
+)]
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
     pub(crate) backbone: BackboneArgs,

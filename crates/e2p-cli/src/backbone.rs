@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::args::{Dtype, GlobalArgs};
 use crate::device;
+#[cfg(not(feature = "hub"))]
 use crate::report::hinted;
 
 /// A frozen model with its tokenizer. Preferred variable name: `backbone`.
@@ -19,7 +20,10 @@ pub(crate) struct Backbone {
 
 /// A prompt as it stands in an input file.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged, expecting = "`prompt` must be a string or a list of {\"role\", \"content\"}")]
+#[serde(
+    untagged,
+    expecting = "`prompt` must be a string or a list of {\"role\", \"content\"}"
+)]
 pub(crate) enum PromptText {
     Text(String),
     Chat(Vec<ChatMessage>),
@@ -33,18 +37,33 @@ impl Backbone {
     pub(crate) fn load(path_or_id: &str, global: &GlobalArgs) -> anyhow::Result<Self> {
         let chosen = device::choose(&global.device)?;
         let dtype = dtype(global.dtype);
-        tracing::info!("backend {}, device {}, dtype {:?}", chosen.backend, chosen.name, global.dtype);
+        tracing::info!(
+            "backend {}, device {}, dtype {:?}",
+            chosen.backend,
+            chosen.name,
+            global.dtype
+        );
         let dir = resolve(path_or_id, global)?;
         // The tokenizer first: it is small, and its absence should not cost the loading of the weights.
-        let tokenizer = Tokenizer::from_dir(&dir).with_context(|| format!("cannot load the tokenizer of `{path_or_id}`"))?;
+        let tokenizer = Tokenizer::from_dir(&dir)
+            .with_context(|| format!("cannot load the tokenizer of `{path_or_id}`"))?;
         let (decoder, report) = Decoder::from_dir(&dir, &LoadOptions { dtype }, &chosen.device)
             .with_context(|| format!("cannot load the backbone `{path_or_id}`"))?;
         if !report.unused.is_empty() {
-            tracing::warn!("{} tensors of `{path_or_id}` are not used, the first is `{}`", report.unused.len(), report.unused[0]);
+            tracing::warn!(
+                "{} tensors of `{path_or_id}` are not used, the first is `{}`",
+                report.unused.len(),
+                report.unused[0]
+            );
         }
         let config = decoder.config();
         tokenizer.check_vocab_size(config.vocab_size)?;
-        tracing::debug!("{} with {} parameters, context {}", config.model_type, config.n_parameters(), config.max_seq_len);
+        tracing::debug!(
+            "{} with {} parameters, context {}",
+            config.model_type,
+            config.n_parameters(),
+            config.max_seq_len
+        );
         Ok(Self { decoder, tokenizer })
     }
 
@@ -53,17 +72,29 @@ impl Backbone {
     ///
     /// # Errors
     /// [`ModelError::EmptyPrompt`], or the tokenizer's errors.
-    pub(crate) fn encode_prompt(&self, prompt: &PromptText, chat: bool) -> Result<Vec<u32>, ModelError> {
-        let options = ChatOptions { now: std::time::SystemTime::now(), ..ChatOptions::default() };
+    pub(crate) fn encode_prompt(
+        &self,
+        prompt: &PromptText,
+        chat: bool,
+    ) -> Result<Vec<u32>, ModelError> {
+        let options = ChatOptions {
+            now: std::time::SystemTime::now(),
+            ..ChatOptions::default()
+        };
         let ids = match prompt {
-            PromptText::Text(text) if chat => self.tokenizer.encode_chat(&[ChatMessage::user(text)], &options)?,
+            PromptText::Text(text) if chat => self
+                .tokenizer
+                .encode_chat(&[ChatMessage::user(text)], &options)?,
             PromptText::Text(text) => self.tokenizer.encode(text, true)?,
             PromptText::Chat(messages) => self.tokenizer.encode_chat(messages, &options)?,
         };
         if !ids.is_empty() {
             return Ok(ids);
         }
-        let bos = self.tokenizer.bos_token_id().or(self.decoder.config().bos_token_id);
+        let bos = self
+            .tokenizer
+            .bos_token_id()
+            .or(self.decoder.config().bos_token_id);
         bos.map(|bos| vec![bos]).ok_or(ModelError::EmptyPrompt)
     }
 }
@@ -86,14 +117,16 @@ pub(crate) fn resolve(path_or_id: &str, global: &GlobalArgs) -> anyhow::Result<P
         return Ok(path.to_path_buf());
     }
     if !is_hub_id(path_or_id) {
-        anyhow::bail!("`{path_or_id}` does not exist; expected a Hugging Face directory with config.json, *.safetensors and tokenizer.json");
+        anyhow::bail!(
+            "`{path_or_id}` does not exist; expected a Hugging Face directory with config.json, *.safetensors and tokenizer.json"
+        );
     }
     download(path_or_id, global)
 }
 
 #[cfg(feature = "hub")]
 fn download(id: &str, global: &GlobalArgs) -> anyhow::Result<PathBuf> {
-    crate::hub::download(id, &crate::hub::HubOptions::from_env(global.quiet)?)
+    crate::hub::download(id, &crate::hub::HubOptions::from_env(global.quiet))
 }
 
 #[cfg(not(feature = "hub"))]
@@ -107,9 +140,14 @@ fn download(id: &str, _global: &GlobalArgs) -> anyhow::Result<PathBuf> {
 /// `org/name`: two plain names.
 fn is_hub_id(text: &str) -> bool {
     let is_name = |name: &str| {
-        !name.is_empty() && !name.starts_with('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        !name.is_empty()
+            && !name.starts_with('.')
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
-    text.split_once('/').is_some_and(|(org, name)| is_name(org) && is_name(name))
+    text.split_once('/')
+        .is_some_and(|(org, name)| is_name(org) && is_name(name))
 }
 
 #[cfg(test)]

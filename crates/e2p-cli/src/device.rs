@@ -45,9 +45,18 @@ pub(crate) struct Found {
 pub(crate) fn list() -> Vec<Found> {
     let found = |backend: &'static str| {
         let compiled = COMPILED.contains(&backend);
-        let devices = if compiled { enumerate(backend) } else { Ok(Vec::new()) };
-        let names = devices.map(|devices| devices.iter().map(|device| name(backend, device)).collect());
-        Found { backend, compiled, devices: names }
+        let devices = if compiled {
+            enumerate(backend)
+        } else {
+            Ok(Vec::new())
+        };
+        let names =
+            devices.map(|devices| devices.iter().map(|device| name(backend, device)).collect());
+        Found {
+            backend,
+            compiled,
+            devices: names,
+        }
     };
     BACKENDS.into_iter().map(found).collect()
 }
@@ -62,7 +71,11 @@ pub(crate) fn choose(requested: &str) -> anyhow::Result<Chosen> {
     let (backend, index) = parse(requested)?;
     let chosen = match (backend, index) {
         (None, _) => automatic()?,
-        (Some(backend), None) => Chosen { device: default_device(backend), backend, name: backend.into() },
+        (Some(backend), None) => Chosen {
+            device: default_device(backend),
+            backend,
+            name: backend.into(),
+        },
         (Some(backend), Some(index)) => nth(backend, index)?,
     };
     let device = chosen.device.clone();
@@ -71,7 +84,10 @@ pub(crate) fn choose(requested: &str) -> anyhow::Result<Chosen> {
         sum.into_scalar::<f32>()
     })
     .map_err(|reason| anyhow!(reason).context(format!("device `{requested}` does not compute")))?;
-    Ok(Chosen { name: name(chosen.backend, &chosen.device), ..chosen })
+    Ok(Chosen {
+        name: name(chosen.backend, &chosen.device),
+        ..chosen
+    })
 }
 
 /// Backend and index; no backend means `auto`.
@@ -81,25 +97,39 @@ fn parse(requested: &str) -> anyhow::Result<(Option<&'static str>, Option<usize>
         Some((backend, index)) => (backend, Some(index)),
         None => (lower.as_str(), None),
     };
-    let index = index.map(str::parse).transpose().map_err(|_| unknown(requested))?;
+    let index = index
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| unknown(requested))?;
     // `cpu` is whatever computes on the processor; of burn's CPU backends this binary offers flex.
     let backend = if backend == "cpu" { "flex" } else { backend };
     if backend == "auto" && index.is_none() {
         return Ok((None, None));
     }
-    let backend = BACKENDS.into_iter().find(|name| *name == backend).ok_or_else(|| unknown(requested))?;
+    let backend = BACKENDS
+        .into_iter()
+        .find(|name| *name == backend)
+        .ok_or_else(|| unknown(requested))?;
     if COMPILED.contains(&backend) {
         return Ok((Some(backend), index));
     }
     Err(hinted(
-        format!("backend `{backend}` is not compiled into this binary, which has {}", COMPILED.join(", ")),
-        format!("cargo install e2p-cli --features {backend}   (or, in the source, cargo build --release --features {backend})"),
+        format!(
+            "backend `{backend}` is not compiled into this binary, which has {}",
+            COMPILED.join(", ")
+        ),
+        format!(
+            "cargo install e2p-cli --features {backend}   (or, in the source, cargo build --release --features {backend})"
+        ),
     ))
 }
 
 fn unknown(requested: &str) -> anyhow::Error {
     hinted(
-        format!("unknown device `{requested}`; expected auto, cpu, {} or one of these with `:n`", BACKENDS.join(", ")),
+        format!(
+            "unknown device `{requested}`; expected auto, cpu, {} or one of these with `:n`",
+            BACKENDS.join(", ")
+        ),
         "`e2p devices` lists what this machine has",
     )
 }
@@ -111,37 +141,69 @@ fn automatic() -> anyhow::Result<Chosen> {
             Vec::new()
         });
         // A software renderer is slower than the flex backend on the same processor.
-        let hardware = |device: &&Device| backend == "flex" || !format!("{device:?}").contains("Cpu");
+        let hardware =
+            |device: &&Device| backend == "flex" || !format!("{device:?}").contains("Cpu");
         if let Some(device) = devices.iter().find(hardware) {
-            return Ok(Chosen { device: device.clone(), backend, name: backend.into() });
+            return Ok(Chosen {
+                device: device.clone(),
+                backend,
+                name: backend.into(),
+            });
         }
     }
-    Err(hinted("no compiled backend finds a device", "cargo install e2p-cli --features flex"))
+    Err(hinted(
+        "no compiled backend finds a device",
+        "cargo install e2p-cli --features flex",
+    ))
 }
 
 fn nth(backend: &'static str, index: usize) -> anyhow::Result<Chosen> {
     let devices = enumerate(backend).map_err(|reason| anyhow!(reason))?;
     let count = devices.len();
     let device = devices.into_iter().nth(index).ok_or_else(|| {
-        hinted(format!("there is no device `{backend}:{index}`; {backend} finds {count}"), "`e2p devices` lists them, counted from 0")
+        hinted(
+            format!("there is no device `{backend}:{index}`; {backend} finds {count}"),
+            "`e2p devices` lists them, counted from 0",
+        )
     })?;
-    Ok(Chosen { device, backend, name: backend.into() })
+    Ok(Chosen {
+        device,
+        backend,
+        name: backend.into(),
+    })
 }
 
 /// What a person calls the device: for a GPU, what the driver calls it.
 fn name(backend: &'static str, device: &Device) -> String {
-    #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal", feature = "cuda"))]
+    #[cfg(any(
+        feature = "wgpu",
+        feature = "vulkan",
+        feature = "metal",
+        feature = "cuda"
+    ))]
     if backend != "flex" {
         let device = device.clone();
-        return caught(move || device.identity()).ok().flatten().map_or_else(|| backend.into(), |identity| identity.name);
+        return caught(move || device.identity())
+            .ok()
+            .flatten()
+            .map_or_else(|| backend.into(), |identity| identity.name);
     }
     let _ = device;
     let threads = rayon::current_num_threads();
-    if backend == "flex" { format!("cpu, {threads} thread{}", if threads == 1 { "" } else { "s" }) } else { backend.into() }
+    if backend == "flex" {
+        format!(
+            "cpu, {threads} thread{}",
+            if threads == 1 { "" } else { "s" }
+        )
+    } else {
+        backend.into()
+    }
 }
 
 fn enumerate(backend: &'static str) -> Result<Vec<Device>, String> {
-    let Some(device_type) = device_type(backend) else { return Ok(Vec::new()) };
+    let Some(device_type) = device_type(backend) else {
+        return Ok(Vec::new());
+    };
     caught(move || Device::enumerate(device_type).into_vec())
 }
 
@@ -183,7 +245,10 @@ fn caught<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
     let result = panic::catch_unwind(work);
     panic::set_hook(hook);
     result.map_err(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+        let text = payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| payload.downcast_ref::<&str>().copied());
         text.unwrap_or("the driver gives no reason").to_string()
     })
 }
@@ -205,11 +270,19 @@ mod tests {
     #[test]
     fn the_processor_is_always_found() {
         assert_eq!(choose("cpu").expect("flex is compiled in").backend, "flex");
-        assert!(choose("flex:7").expect_err("there is one").to_string().contains("finds 1"));
+        assert!(
+            choose("flex:7")
+                .expect_err("there is one")
+                .to_string()
+                .contains("finds 1")
+        );
     }
 
     #[test]
     fn a_panic_becomes_its_message() {
-        assert_eq!(caught(|| panic!("no driver {}", 7)).map(|()| 0), Err("no driver 7".into()));
+        assert_eq!(
+            caught(|| panic!("no driver {}", 7)).map(|()| 0),
+            Err("no driver 7".into())
+        );
     }
 }

@@ -17,7 +17,10 @@ impl<'a> Inputs<'a> {
     }
 
     /// Positions that are added to those of the tokens.
-    #[allow(clippy::unused_self, reason = "the seam for inputs that are more than tokens")]
+    #[allow(
+        clippy::unused_self,
+        reason = "the seam for inputs that are more than tokens"
+    )]
     pub(crate) fn extra_positions(&self) -> usize {
         0
     }
@@ -27,7 +30,10 @@ impl<'a> Inputs<'a> {
     ///
     /// # Errors
     /// An id without embedding, or a user who is not known.
-    #[allow(clippy::unused_self, reason = "`user` is for inputs that depend on one")]
+    #[allow(
+        clippy::unused_self,
+        reason = "`user` is for inputs that depend on one"
+    )]
     pub(crate) fn embed(&self, ids: &[u32], _user: Option<&str>) -> anyhow::Result<Tensor<2>> {
         let (embeds, _) = self.backbone.decoder.embed_rows(&[ids], Padding::Right)?;
         Ok(embeds.squeeze_dim(0))
@@ -41,6 +47,9 @@ impl<'a> Inputs<'a> {
         if self.extra_positions() == 0 {
             return Ok(Prompt::Ids(ids));
         }
-        Ok(Prompt::Embeds { inputs_embeds: self.embed(&ids, user)?, ids })
+        Ok(Prompt::Embeds {
+            inputs_embeds: self.embed(&ids, user)?,
+            ids,
+        })
     }
 }

@@ -14,7 +14,10 @@ pub(crate) struct Interrupted;
 pub(crate) fn install() {
     let handler = || {
         if REQUESTED.swap(true, Ordering::Relaxed) {
-            #[allow(clippy::exit, reason = "the second Ctrl-C must end the process whatever it is doing")]
+            #[allow(
+                clippy::exit,
+                reason = "the second Ctrl-C must end the process whatever it is doing"
+            )]
             process::exit(130);
         }
     };
@@ -30,5 +33,9 @@ pub(crate) fn requested() -> bool {
 
 /// Ends a verb between two pieces of work.
 pub(crate) fn check() -> anyhow::Result<()> {
-    if requested() { Err(Interrupted.into()) } else { Ok(()) }
+    if requested() {
+        Err(Interrupted.into())
+    } else {
+        Ok(())
+    }
 }

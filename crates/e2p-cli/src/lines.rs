@@ -28,8 +28,15 @@ pub(crate) struct LineErrors {
 impl LineErrors {
     /// No errors yet.
     pub(crate) fn new(path: &Path) -> Self {
-        let file = if is_stdin(path) { "stdin".into() } else { format!("`{}`", path.display()) };
-        Self { file, errors: Vec::new() }
+        let file = if is_stdin(path) {
+            "stdin".into()
+        } else {
+            format!("`{}`", path.display())
+        };
+        Self {
+            file,
+            errors: Vec::new(),
+        }
     }
 
     /// Line `number` is wrong.
@@ -39,7 +46,11 @@ impl LineErrors {
 
     /// Fails if there were any.
     pub(crate) fn into_result(self) -> anyhow::Result<()> {
-        if self.errors.is_empty() { Ok(()) } else { Err(self.into()) }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(self.into())
+        }
     }
 }
 
@@ -52,7 +63,11 @@ impl fmt::Display for LineErrors {
         for (number, error) in self.errors.iter().take(LISTED) {
             write!(f, "\n  line {number}: {error}")?;
         }
-        if self.errors.len() > LISTED { write!(f, "\n  and {} more", self.errors.len() - LISTED) } else { Ok(()) }
+        if self.errors.len() > LISTED {
+            write!(f, "\n  and {} more", self.errors.len() - LISTED)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -65,7 +80,9 @@ impl std::error::Error for LineErrors {}
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Vec<Line<T>>> {
     let bytes = if is_stdin(path) {
         let mut bytes = Vec::new();
-        io::stdin().read_to_end(&mut bytes).context("cannot read stdin")?;
+        io::stdin()
+            .read_to_end(&mut bytes)
+            .context("cannot read stdin")?;
         bytes
     } else {
         fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?
@@ -89,15 +106,24 @@ fn is_stdin(path: &Path) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<Option<T>, String> {
-    let text = str::from_utf8(line).map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to() + 1))?;
+    let text = str::from_utf8(line)
+        .map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to() + 1))?;
     if text.trim().is_empty() {
         return Ok(None);
     }
     serde_json::from_str(text).map(Some).map_err(|error| {
         // serde_json counts lines inside this one line; the column is what helps.
         let reason = error.to_string();
-        let reason = reason.split(" at line ").next().unwrap_or_default().to_string();
-        if error.column() > 0 { format!("{reason} at column {}", error.column()) } else { reason }
+        let reason = reason
+            .split(" at line ")
+            .next()
+            .unwrap_or_default()
+            .to_string();
+        if error.column() > 0 {
+            format!("{reason} at column {}", error.column())
+        } else {
+            reason
+        }
     })
 }
 
@@ -115,14 +141,26 @@ mod tests {
     #[test]
     fn numbers_count_blank_lines_and_windows_line_ends_are_fine() {
         let lines = read_bytes("\u{FEFF}[1]\r\n\n[2, 3]".as_bytes()).expect("valid");
-        assert_eq!(lines.iter().map(|line| (line.number, line.value.len())).collect::<Vec<_>>(), [(1, 1), (3, 2)]);
+        assert_eq!(
+            lines
+                .iter()
+                .map(|line| (line.number, line.value.len()))
+                .collect::<Vec<_>>(),
+            [(1, 1), (3, 2)]
+        );
     }
 
     #[test]
     fn every_bad_line_is_named() {
-        let message = read_bytes(b"[1]\n{}\n[\xff]\n[-1]\n").expect_err("three are bad").to_string();
+        let message = read_bytes(b"[1]\n{}\n[\xff]\n[-1]\n")
+            .expect_err("three are bad")
+            .to_string();
         assert!(message.contains("3 bad lines"), "{message}");
-        for part in ["line 2: invalid type", "line 3: not UTF-8 at byte 2", "line 4: invalid value"] {
+        for part in [
+            "line 2: invalid type",
+            "line 3: not UTF-8 at byte 2",
+            "line 4: invalid value",
+        ] {
             assert!(message.contains(part), "{message}");
         }
     }

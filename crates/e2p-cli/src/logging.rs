@@ -14,8 +14,16 @@ pub(crate) fn init(global: &GlobalArgs) {
         (false, 1) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
-    let own = if global.verbose > 1 { format!("{level}") } else { format!("warn,e2p={level}") };
-    let own = if global.quiet { "error".to_string() } else { own };
+    let own = if global.verbose > 1 {
+        format!("{level}")
+    } else {
+        format!("warn,e2p={level}")
+    };
+    let own = if global.quiet {
+        "error".to_string()
+    } else {
+        own
+    };
     let filter = EnvFilter::try_from_env("E2P_LOG").unwrap_or_else(|_| EnvFilter::new(own));
     let colored = crate::output::stderr_is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()

@@ -19,7 +19,10 @@ pub(crate) struct Output {
 impl Output {
     /// Writes to stdout; `json` asks for one JSON document as the last line.
     pub(crate) fn stdout(json: bool) -> Self {
-        Self { writer: Box::new(BufWriter::new(io::stdout())), json }
+        Self {
+            writer: Box::new(BufWriter::new(io::stdout())),
+            json,
+        }
     }
 
     /// Whether `--json` was given.
@@ -29,7 +32,11 @@ impl Output {
 
     /// Text as it stands, visible at once: for streams.
     pub(crate) fn text(&mut self, text: &str) -> anyhow::Result<()> {
-        check(self.writer.write_all(text.as_bytes()).and_then(|()| self.writer.flush()))
+        check(
+            self.writer
+                .write_all(text.as_bytes())
+                .and_then(|()| self.writer.flush()),
+        )
     }
 
     /// Text and a line end.

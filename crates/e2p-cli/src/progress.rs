@@ -10,7 +10,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// Counts finished pieces of work. Preferred variable name: `progress`.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
-    what: &'static str,
+    what: String,
     total: u64,
     done: u64,
     last_line: Instant,
@@ -18,13 +18,36 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// `total` pieces called `what` (a plural); nothing is shown if `quiet`.
-    pub(crate) fn new(what: &'static str, total: usize, quiet: bool) -> Self {
+    pub(crate) fn new(what: &str, total: usize, quiet: bool) -> Self {
+        Self::with_template(
+            what,
+            total,
+            quiet,
+            "{bar:30} {pos}/{len} {msg} ({per_sec}, {eta} left)",
+        )
+    }
+
+    /// `total` bytes of the file `what`.
+    #[cfg(feature = "hub")]
+    pub(crate) fn bytes(what: &str, total: usize, quiet: bool) -> Self {
+        let template = "{bar:30} {bytes}/{total_bytes} {msg} ({bytes_per_sec}, {eta} left)";
+        Self::with_template(&format!("bytes of {what}"), total, quiet, template)
+    }
+
+    fn with_template(what: &str, total: usize, quiet: bool, template: &str) -> Self {
         let bar = (!quiet && crate::output::stderr_is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({per_sec}, {eta} left)")
-                .expect("the template is a constant");
-            ProgressBar::new(total as u64).with_style(style).with_message(what)
+            let style = ProgressStyle::with_template(template).expect("templates are constants");
+            ProgressBar::new(total as u64)
+                .with_style(style)
+                .with_message(what.to_string())
         });
-        Self { bar, what, total: total as u64, done: 0, last_line: Instant::now() }
+        Self {
+            bar,
+            what: what.into(),
+            total: total as u64,
+            done: 0,
+            last_line: Instant::now(),
+        }
     }
 
     /// `n` more are finished.

@@ -32,11 +32,32 @@ pub(crate) enum Outcome {
 pub(crate) struct Hinted {
     message: String,
     hint: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 /// An error with a hint for the person who reads it.
 pub(crate) fn hinted(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
-    Hinted { message: message.into(), hint: hint.into() }.into()
+    Hinted {
+        message: message.into(),
+        hint: hint.into(),
+        source: None,
+    }
+    .into()
+}
+
+/// The same with the error that caused it.
+#[cfg(feature = "hub")]
+pub(crate) fn hinted_by(
+    cause: impl std::error::Error + Send + Sync + 'static,
+    message: impl Into<String>,
+    hint: impl Into<String>,
+) -> anyhow::Error {
+    Hinted {
+        message: message.into(),
+        hint: hint.into(),
+        source: Some(Box::new(cause)),
+    }
+    .into()
 }
 
 /// Shows a usage error, or the help that was asked for.
@@ -81,9 +102,15 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         return Some(hinted.hint.clone());
     }
     let hint = match error.downcast_ref::<ModelError>()? {
-        ModelError::NoTokenizer { .. } => "a backbone directory needs the `tokenizer.json` of its checkpoint beside the weights",
-        ModelError::NoWeights { .. } => "download the checkpoint's `*.safetensors` files, or convert it with `save_pretrained(..., safe_serialization=True)`",
-        ModelError::VocabularyMismatch { .. } => "take `tokenizer.json` and the weights from the same checkpoint",
+        ModelError::NoTokenizer { .. } => {
+            "a backbone directory needs the `tokenizer.json` of its checkpoint beside the weights"
+        }
+        ModelError::NoWeights { .. } => {
+            "download the checkpoint's `*.safetensors` files, or convert it with `save_pretrained(..., safe_serialization=True)`"
+        }
+        ModelError::VocabularyMismatch { .. } => {
+            "take `tokenizer.json` and the weights from the same checkpoint"
+        }
         ModelError::ContextOverflow { .. } => "shorten the prompt or lower `--max-new-tokens`",
         ModelError::Dtype { .. } => "try `--dtype f32`",
         ModelError::Logits { .. } => "try `--dtype f32`; if it stays, the checkpoint is broken",

@@ -22,7 +22,10 @@ pub(crate) fn run(output: &mut Output) -> anyhow::Result<()> {
     for found in backends {
         let state = match &found.devices {
             _ if !found.compiled => {
-                format!("not compiled in (cargo install e2p-cli --features {})", found.backend)
+                format!(
+                    "not compiled in (cargo install e2p-cli --features {})",
+                    found.backend
+                )
             }
             Ok(devices) if devices.is_empty() => "no device found".into(),
             Ok(devices) => {
@@ -31,7 +34,10 @@ pub(crate) fn run(output: &mut Output) -> anyhow::Result<()> {
                 numbered.collect::<Vec<_>>().join("; ")
             }
             Err(reason) => {
-                format!("does not work: {}", reason.lines().next().unwrap_or_default())
+                format!(
+                    "does not work: {}",
+                    reason.lines().next().unwrap_or_default()
+                )
             }
         };
         output.line(&format!("{:<8}{state}", found.backend))?;

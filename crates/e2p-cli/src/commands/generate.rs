@@ -52,7 +52,10 @@ pub(crate) fn run(
     sampling(args, global, 0).validate()?;
     if let Some(prompt) = &args.prompt {
         let backbone = Backbone::load(&args.backbone.backbone, global)?;
-        let line = GenerateLine { prompt: PromptText::Text(prompt.clone()), user: None };
+        let line = GenerateLine {
+            prompt: PromptText::Text(prompt.clone()),
+            user: None,
+        };
         let inputs = Inputs::new(&backbone);
         let item = prepare(&backbone, &inputs, args, sampling(args, global, 0), line)?;
         if !output.is_json() {
@@ -62,14 +65,23 @@ pub(crate) fn run(
         return write(&item, &generation, output);
     }
 
-    let path = args.input.as_ref().expect("clap requires a prompt or an input");
+    let path = args
+        .input
+        .as_ref()
+        .expect("clap requires a prompt or an input");
     let lines = lines::read::<GenerateLine>(path)?;
     let backbone = Backbone::load(&args.backbone.backbone, global)?;
     let inputs = Inputs::new(&backbone);
     let mut errors = LineErrors::new(path);
     let mut items = Vec::with_capacity(lines.len());
     for (stream, line) in (0..).zip(lines) {
-        match prepare(&backbone, &inputs, args, sampling(args, global, stream), line.value) {
+        match prepare(
+            &backbone,
+            &inputs,
+            args,
+            sampling(args, global, stream),
+            line.value,
+        ) {
             Ok(item) => items.push(item),
             Err(error) => errors.push(line.number, format!("{error:#}")),
         }
@@ -121,7 +133,9 @@ fn prepare(
     let prompt_len = inputs.extra_positions() + ids.len();
     let context = config.max_seq_len;
     let room = context.saturating_sub(prompt_len);
-    let max_new_tokens = args.max_new_tokens.unwrap_or(DEFAULT_NEW_TOKENS.min(room).max(1));
+    let max_new_tokens = args
+        .max_new_tokens
+        .unwrap_or(DEFAULT_NEW_TOKENS.min(room).max(1));
     anyhow::ensure!(
         max_new_tokens <= room,
         "the prompt takes {prompt_len} positions, {max_new_tokens} new tokens make it {}, and the context holds {context}",
@@ -133,7 +147,14 @@ fn prepare(
         max_new_tokens,
     };
     let prompt = inputs.prompt(ids, line.user.as_deref())?;
-    Ok(Item { request: GenerateRequest { prompt, sampling, stop }, user: line.user })
+    Ok(Item {
+        request: GenerateRequest {
+            prompt,
+            sampling,
+            stop,
+        },
+        user: line.user,
+    })
 }
 
 /// Writes the text of one prompt as it comes, and ends it with a line end.
@@ -157,15 +178,25 @@ fn generate(backbone: &Backbone, items: &[&Item]) -> anyhow::Result<Vec<Generati
     let requests: Vec<GenerateRequest> = items.iter().map(|item| item.request.clone()).collect();
     let generator = Generator::new(&backbone.decoder, Some(&backbone.tokenizer));
     let generations = generator.generate(&requests, |_| {
-        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if interrupt::requested() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     })?;
     check_interrupt(&generations)?;
     Ok(generations)
 }
 
 fn check_interrupt(generations: &[Generation]) -> anyhow::Result<()> {
-    let interrupted = generations.iter().any(|text| text.finish == Finish::Interrupted);
-    if interrupted { Err(Interrupted.into()) } else { Ok(()) }
+    let interrupted = generations
+        .iter()
+        .any(|text| text.finish == Finish::Interrupted);
+    if interrupted {
+        Err(Interrupted.into())
+    } else {
+        Ok(())
+    }
 }
 
 fn write(item: &Item, generation: &Generation, output: &mut Output) -> anyhow::Result<()> {

@@ -39,7 +39,9 @@ pub(crate) fn run(
     }
     let width = facts.keys().map(String::len).max().unwrap_or(0);
     for (name, value) in &facts {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_string);
         output.line(&format!("{:<width$}  {value}", name.replace('_', " ")))?;
     }
     Ok(())
@@ -53,20 +55,29 @@ fn backbone(dir: &Path) -> anyhow::Result<Facts> {
     } else {
         decoder_facts(dir, &parse_config(&json)?)
     };
-    let mut dtypes: Vec<String> =
-        checkpoint.tensors().map(|(_, info)| format!("{:?}", info.dtype).to_lowercase()).collect();
+    let mut dtypes: Vec<String> = checkpoint
+        .tensors()
+        .map(|(_, info)| format!("{:?}", info.dtype).to_lowercase())
+        .collect();
     dtypes.sort();
     dtypes.dedup();
     facts.insert("dtype_on_disk".into(), json!(dtypes.join(", ")));
     facts.insert("bytes_on_disk".into(), json!(checkpoint.bytes()));
-    facts.insert("fingerprint".into(), json!(format!("sha256:{}", checkpoint.fingerprint())));
+    facts.insert(
+        "fingerprint".into(),
+        json!(format!("sha256:{}", checkpoint.fingerprint())),
+    );
     Ok(facts)
 }
 
 fn decoder_facts(dir: &Path, config: &DecoderConfig) -> Facts {
     let parameters = config.n_parameters();
     let (heads, kv_heads, width) = (config.n_heads, config.n_kv_heads, config.head_dim);
-    let weights = format!("{} as f32, {} as f16", bytes(4 * parameters), bytes(2 * parameters));
+    let weights = format!(
+        "{} as f32, {} as f16",
+        bytes(4 * parameters),
+        bytes(2 * parameters)
+    );
     let cache = 2 * config.n_layers * kv_heads * width * size_of::<f32>();
     let full = bytes(cache * config.max_seq_len);
     let facts = [
@@ -75,21 +86,32 @@ fn decoder_facts(dir: &Path, config: &DecoderConfig) -> Facts {
         ("parameters", json!(parameters)),
         ("layers", json!(config.n_layers)),
         ("d_model", json!(config.d_model)),
-        ("heads", json!(format!("{heads} on {kv_heads} key/value heads of {width}"))),
+        (
+            "heads",
+            json!(format!("{heads} on {kv_heads} key/value heads of {width}")),
+        ),
         ("positions", json!(positions(config))),
         ("context", json!(config.max_seq_len)),
         ("vocabulary", json!(config.vocab_size)),
         ("tied_head", json!(config.tie_word_embeddings)),
         ("tokenizer", json!(tokenizer(dir, config))),
         ("weights_in_memory", json!(weights)),
-        ("cache_in_memory", json!(format!("{} a token as f32, {full} a context", bytes(cache)))),
+        (
+            "cache_in_memory",
+            json!(format!("{} a token as f32, {full} a context", bytes(cache))),
+        ),
     ];
-    facts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+    facts
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value))
+        .collect()
 }
 
 fn encoder_facts(json: &Value, checkpoint: &Checkpoint) -> Facts {
-    let parameters: usize =
-        checkpoint.tensors().map(|(_, info)| info.shape.iter().product::<usize>()).sum();
+    let parameters: usize = checkpoint
+        .tensors()
+        .map(|(_, info)| info.shape.iter().product::<usize>())
+        .sum();
     let facts = [
         ("kind", json!("sentence encoder")),
         ("model_type", json["model_type"].clone()),
@@ -99,7 +121,10 @@ fn encoder_facts(json: &Value, checkpoint: &Checkpoint) -> Facts {
         ("context", json["max_position_embeddings"].clone()),
         ("vocabulary", json["vocab_size"].clone()),
     ];
-    facts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+    facts
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value))
+        .collect()
 }
 
 fn positions(config: &DecoderConfig) -> String {
@@ -110,7 +135,11 @@ fn positions(config: &DecoderConfig) -> String {
     let scaling = match rotary.scaling {
         RotaryScaling::None => "unscaled".into(),
         RotaryScaling::Linear { factor } => format!("linear scaling by {factor}"),
-        RotaryScaling::Llama3 { factor, original_max_seq_len, .. } => {
+        RotaryScaling::Llama3 {
+            factor,
+            original_max_seq_len,
+            ..
+        } => {
             format!("llama3 scaling by {factor} from {original_max_seq_len}")
         }
     };
@@ -124,11 +153,18 @@ fn tokenizer(dir: &Path, config: &DecoderConfig) -> String {
         Err(error) => return error.to_string(),
     };
     let plain = tokenizer.chat_template().is_plain();
-    let template = if plain { "no chat template" } else { "with a chat template" };
+    let template = if plain {
+        "no chat template"
+    } else {
+        "with a chat template"
+    };
     let ends = tokenizer.eos_token_ids(&config.eos_token_ids);
     let ends: Vec<String> = ends.iter().map(ToString::to_string).collect();
     let size = tokenizer.vocab_size();
-    format!("{size} tokens, {template}, a text ends at {}", ends.join(" or "))
+    format!(
+        "{size} tokens, {template}, a text ends at {}",
+        ends.join(" or ")
+    )
 }
 
 /// A size for people: three digits and a unit.

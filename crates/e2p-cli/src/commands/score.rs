@@ -49,10 +49,17 @@ struct Score {
 }
 
 /// Scores every line of the input.
-pub(crate) fn run(args: &ScoreArgs, global: &GlobalArgs, output: &mut Output) -> anyhow::Result<()> {
+pub(crate) fn run(
+    args: &ScoreArgs,
+    global: &GlobalArgs,
+    output: &mut Output,
+) -> anyhow::Result<()> {
     let lines = lines::read::<ScoreLine>(&args.input)?;
     let backbone = Backbone::load(&args.backbone.backbone, global)?;
-    let scorer = Scorer { backbone: &backbone, inputs: Inputs::new(&backbone) };
+    let scorer = Scorer {
+        backbone: &backbone,
+        inputs: Inputs::new(&backbone),
+    };
 
     let mut errors = LineErrors::new(&args.input);
     let mut items = Vec::with_capacity(lines.len());
@@ -89,12 +96,21 @@ pub(crate) fn run(args: &ScoreArgs, global: &GlobalArgs, output: &mut Output) ->
 
 fn write(item: &Item, token_logprobs: Vec<f32>, output: &mut Output) -> anyhow::Result<()> {
     if !token_logprobs.iter().all(|logprob| logprob.is_finite()) {
-        let message = format!("line {}: a log-probability is not a finite number", item.line);
+        let message = format!(
+            "line {}: a log-probability is not a finite number",
+            item.line
+        );
         return Err(hinted(message, "try `--dtype f32`"));
     }
     // A fold, because the empty sum of floats is -0.
-    let logprob = token_logprobs.iter().fold(0.0, |sum, logprob| sum + f64::from(*logprob));
-    output.json_line(&Score { logprob, tokens: token_logprobs.len(), token_logprobs })
+    let logprob = token_logprobs
+        .iter()
+        .fold(0.0, |sum, logprob| sum + f64::from(*logprob));
+    output.json_line(&Score {
+        logprob,
+        tokens: token_logprobs.len(),
+        token_logprobs,
+    })
 }
 
 fn pick<'w>(window: &'w [Item], indices: &[usize]) -> Vec<&'w Item> {
@@ -113,21 +129,35 @@ enum Job {
 /// Puts every line that has a target into one job.
 fn plan(window: &[Item]) -> Vec<Job> {
     let mut groups: BTreeMap<(&[u32], Option<&str>), Vec<usize>> = BTreeMap::new();
-    for (index, item) in window.iter().enumerate().filter(|(_, item)| !item.target.is_empty()) {
-        groups.entry((&item.prompt, item.user.as_deref())).or_default().push(index);
+    for (index, item) in window
+        .iter()
+        .enumerate()
+        .filter(|(_, item)| !item.target.is_empty())
+    {
+        groups
+            .entry((&item.prompt, item.user.as_deref()))
+            .or_default()
+            .push(index);
     }
     let length = |index: &usize| window[*index].prompt.len() + window[*index].target.len();
     let (shared, single): (Vec<_>, Vec<_>) =
         groups.into_values().partition(|group| group.len() > 1);
     let mut single = single.concat();
     single.sort_by_key(length);
-    let mut jobs: Vec<Job> = batches(&single, length).into_iter().map(Job::Separate).collect();
+    let mut jobs: Vec<Job> = batches(&single, length)
+        .into_iter()
+        .map(Job::Separate)
+        .collect();
     for mut group in shared {
         group.sort_by_key(length);
-        jobs.extend(batches(&group, length).into_iter().map(|batch| match batch.as_slice() {
-            [_] => Job::Separate(batch),
-            _ => Job::SamePrompt(batch),
-        }));
+        jobs.extend(
+            batches(&group, length)
+                .into_iter()
+                .map(|batch| match batch.as_slice() {
+                    [_] => Job::Separate(batch),
+                    _ => Job::SamePrompt(batch),
+                }),
+        );
     }
     jobs
 }
@@ -162,7 +192,12 @@ impl Scorer<'_> {
             needed <= context,
             "prompt and target need {needed} positions, and the context holds {context}"
         );
-        Ok(Item { line, prompt, target, user: value.user })
+        Ok(Item {
+            line,
+            prompt,
+            target,
+            user: value.user,
+        })
     }
 
     /// One row a line, padded on the right: no mask is needed, since a token sees only what is before it.
@@ -184,14 +219,21 @@ impl Scorer<'_> {
         let (inputs_embeds, _) = pad_rows(&rows, Padding::Right)?;
         let hidden = decoder.forward_embeds(inputs_embeds, &[])?;
         let [batch_size, seq_len, d_model] = hidden.dims();
-        let positions = items.iter().zip(firsts).enumerate().flat_map(|(row, (item, first))| {
-            let start = row * seq_len + first;
-            start..start + item.target.len()
-        });
+        let positions = items
+            .iter()
+            .zip(firsts)
+            .enumerate()
+            .flat_map(|(row, (item, first))| {
+                let start = row * seq_len + first;
+                start..start + item.target.len()
+            });
         let hidden = select(hidden.reshape([batch_size * seq_len, d_model]), positions);
         let targets: Vec<u32> = items.iter().flat_map(|item| item.target.clone()).collect();
         let mut logprobs = self.logprobs(&hidden, &targets)?.into_iter();
-        Ok(items.iter().map(|item| logprobs.by_ref().take(item.target.len()).collect()).collect())
+        Ok(items
+            .iter()
+            .map(|item| logprobs.by_ref().take(item.target.len()).collect())
+            .collect())
     }
 
     /// The prompt once, then all targets on top of copies of its cache.
@@ -206,17 +248,22 @@ impl Scorer<'_> {
         // The first token of every target is predicted from the same state.
         let firsts: Vec<u32> = items.iter().map(|item| item.target[0]).collect();
         let first_logprobs = self.logprobs(&last.repeat_dim(0, items.len()), &firsts)?;
-        let mut scores: Vec<Vec<f32>> =
-            first_logprobs.into_iter().map(|logprob| vec![logprob]).collect();
+        let mut scores: Vec<Vec<f32>> = first_logprobs
+            .into_iter()
+            .map(|logprob| vec![logprob])
+            .collect();
 
-        let longer: Vec<usize> =
-            (0..items.len()).filter(|index| items[*index].target.len() > 1).collect();
+        let longer: Vec<usize> = (0..items.len())
+            .filter(|index| items[*index].target.len() > 1)
+            .collect();
         if longer.is_empty() {
             return Ok(scores);
         }
         let target = |index: &usize| items[*index].target.as_slice();
-        let read: Vec<&[u32]> =
-            longer.iter().map(|index| &target(index)[..target(index).len() - 1]).collect();
+        let read: Vec<&[u32]> = longer
+            .iter()
+            .map(|index| &target(index)[..target(index).len() - 1])
+            .collect();
         let (targets, _) = decoder.embed_rows(&read, Padding::Right)?;
         let [batch_size, seq_len, d_model] = targets.dims();
         let mut cache = cache.select_rows(&vec![0; batch_size], prompt_len + seq_len);
@@ -226,9 +273,13 @@ impl Scorer<'_> {
             .iter()
             .enumerate()
             .flat_map(|(row, read)| row * seq_len..row * seq_len + read.len());
-        let next: Vec<u32> =
-            longer.iter().flat_map(|index| target(index)[1..].iter().copied()).collect();
-        let mut logprobs = self.logprobs(&select(hidden, positions), &next)?.into_iter();
+        let next: Vec<u32> = longer
+            .iter()
+            .flat_map(|index| target(index)[1..].iter().copied())
+            .collect();
+        let mut logprobs = self
+            .logprobs(&select(hidden, positions), &next)?
+            .into_iter();
         for (index, read) in longer.iter().zip(&read) {
             scores[*index].extend(logprobs.by_ref().take(read.len()));
         }
@@ -249,8 +300,10 @@ impl Scorer<'_> {
             let start = index * rows_at_once;
             let rows = hidden.clone().slice(s![start..start + targets.len(), ..]);
             let scores = TargetScores::new(decoder.logits(rows), targets).log_likelihood();
-            let scores: Vec<f32> =
-                scores.into_data().try_into_vec().context("the device gives no f32")?;
+            let scores: Vec<f32> = scores
+                .into_data()
+                .try_into_vec()
+                .context("the device gives no f32")?;
             logprobs.extend(scores);
         }
         Ok(logprobs)
@@ -271,13 +324,23 @@ mod tests {
     use super::*;
 
     fn item(prompt: &[u32], target_len: usize) -> Item {
-        Item { line: 1, prompt: prompt.to_vec(), target: vec![0; target_len], user: None }
+        Item {
+            line: 1,
+            prompt: prompt.to_vec(),
+            target: vec![0; target_len],
+            user: None,
+        }
     }
 
     #[test]
     fn every_line_with_a_target_is_in_one_job() {
-        let window =
-            [item(&[1], 3), item(&[2, 2], 1), item(&[1], 2), item(&[3], 0), item(&[4; 9], 1)];
+        let window = [
+            item(&[1], 3),
+            item(&[2, 2], 1),
+            item(&[1], 2),
+            item(&[3], 0),
+            item(&[4; 9], 1),
+        ];
         let expected = [Job::Separate(vec![1, 4]), Job::SamePrompt(vec![2, 0])];
         assert_eq!(plan(&window), expected);
     }
