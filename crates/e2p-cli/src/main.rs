@@ -1,2 +1,33 @@
-//! The `e2p` binary.
-fn main() {}
+//! The `e2p` binary: parse, run, exit code.
+
+mod args;
+mod backbone;
+mod commands;
+mod device;
+#[cfg(feature = "hub")]
+mod hub;
+mod inputs;
+mod interrupt;
+mod lines;
+mod logging;
+mod output;
+mod progress;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Cli;
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return report::usage(&usage),
+    };
+    logging::init(&cli.global);
+    interrupt::install();
+    let mut output = Output::stdout(cli.global.json);
+    report::exit_code(commands::run(&cli, &mut output))
+}

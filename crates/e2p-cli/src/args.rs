@@ -1,0 +1,162 @@
+//! The command line. These doc comments are the reference: `--help`, man pages and completions are made from them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Embedding-to-Prefix: personalize a frozen language model with one vector per user.
+#[derive(Debug, Parser)]
+#[command(
+    name = "e2p",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 ran but the answer is no, 2 bad usage or input, 130 interrupted."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every verb.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Where to compute: auto, flex, cpu, wgpu, vulkan, metal or cuda, with `:n` for the n-th one
+    #[arg(
+        long,
+        global = true,
+        env = "BURN_DEVICE",
+        hide_env_values = true,
+        default_value = "auto",
+        value_name = "DEVICE"
+    )]
+    pub(crate) device: String,
+    /// Data type of the weights and of the computation
+    #[arg(long, global = true, value_enum, default_value_t = Dtype::F32, value_name = "DTYPE")]
+    pub(crate) dtype: Dtype,
+    /// CPU threads; all cores if not given
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+    /// Seed of everything random
+    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+    /// Make the last line of stdout one JSON document
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Only errors on stderr
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// More on stderr; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// `--dtype`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dtype {
+    F32,
+    F16,
+    Bf16,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Log-likelihoods of given targets
+    Score(ScoreArgs),
+    /// Text that goes on from a prompt
+    Generate(GenerateArgs),
+    /// What a path holds
+    Inspect(InspectArgs),
+    /// Compiled backends and the devices that each finds
+    Devices,
+    /// A completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// The frozen model.
+#[derive(Debug, Args)]
+pub(crate) struct BackboneArgs {
+    /// Hugging Face directory (config.json, *.safetensors, tokenizer.json), or a hub id with feature `hub`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) backbone: String,
+}
+
+/// `e2p score`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Input line: {\"prompt\": str, \"target\": str, \"user\"?: str}\n\
+    Output line: {\"logprob\": sum, \"tokens\": n, \"token_logprobs\": [...]}, natural logarithms, in input order."
+)]
+pub(crate) struct ScoreArgs {
+    #[command(flatten)]
+    pub(crate) backbone: BackboneArgs,
+    /// JSON lines with `prompt` and `target`; `-` reads stdin
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) input: PathBuf,
+    /// Render prompts with the tokenizer's chat template
+    #[arg(long)]
+    pub(crate) chat: bool,
+}
+
+/// `e2p generate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Input line: {\"prompt\": str, \"user\"?: str}\n\
+    Output line with --input or --json: {\"text\", \"ids\": [new ids], \"finish\": \"stop\"|\"length\", \"user\"?}.\n\
+    One prompt without --json streams its text.")]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["prompt", "input"]))]
+pub(crate) struct GenerateArgs {
+    #[command(flatten)]
+    pub(crate) backbone: BackboneArgs,
+    /// The prompt
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    /// JSON lines with `prompt`; `-` reads stdin
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) input: Option<PathBuf>,
+    /// Render prompts with the tokenizer's chat template
+    #[arg(long)]
+    pub(crate) chat: bool,
+    /// Most new tokens for a prompt; if not given, 128 or what the context has room for
+    #[arg(long, value_name = "N")]
+    pub(crate) max_new_tokens: Option<usize>,
+    /// Divides the logits before a token is drawn; 0 takes the most likely token
+    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    pub(crate) temperature: f32,
+    /// Draw among the K most likely tokens
+    #[arg(long, value_name = "K")]
+    pub(crate) top_k: Option<usize>,
+    /// Draw among the most likely tokens that together reach probability P
+    #[arg(long, value_name = "P")]
+    pub(crate) top_p: Option<f32>,
+    /// Draw among tokens at least P times as likely as the most likely one
+    #[arg(long, value_name = "P")]
+    pub(crate) min_p: Option<f32>,
+    /// Above 1, tokens that occurred become less likely
+    #[arg(long, default_value_t = 1.0, value_name = "R")]
+    pub(crate) repetition_penalty: f32,
+    /// End the text before this string; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stop: Vec<String>,
+}
+
+/// `e2p inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A backbone directory, or a hub id with feature `hub`
+    #[arg(value_name = "PATH")]
+    pub(crate) path: String,
+}
+
+/// `e2p completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}

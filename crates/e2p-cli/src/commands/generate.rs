@@ -1,0 +1,209 @@
+//! `e2p generate`: text that goes on from prompts.
+//!
+//! One prompt streams; a file of prompts is generated in batches and written in input order.
+
+use std::ops::ControlFlow;
+
+use e2p_model::{Finish, GenerateRequest, Generation, Generator, SamplingConfig, StopConditions};
+use serde::{Deserialize, Serialize};
+
+use crate::args::{GenerateArgs, GlobalArgs};
+use crate::backbone::{Backbone, PromptText};
+use crate::inputs::Inputs;
+use crate::interrupt::{self, Interrupted};
+use crate::lines::{self, LineErrors};
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// New tokens where `--max-new-tokens` is not given and the context has room.
+const DEFAULT_NEW_TOKENS: usize = 128;
+/// Prompts that are sorted by length together.
+const WINDOW: usize = 256;
+/// Rows of one batch. Ours: decoding reads every weight once a step, whatever the number of rows.
+const ROWS_PER_BATCH: usize = 16;
+
+#[derive(Debug, Deserialize)]
+struct GenerateLine {
+    prompt: PromptText,
+    user: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Text<'a> {
+    text: &'a str,
+    ids: &'a [u32],
+    finish: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+}
+
+/// A prompt ready to go.
+struct Item {
+    request: GenerateRequest,
+    user: Option<String>,
+}
+
+/// Generates for the one prompt or for every line of the input.
+pub(crate) fn run(
+    args: &GenerateArgs,
+    global: &GlobalArgs,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    sampling(args, global, 0).validate()?;
+    if let Some(prompt) = &args.prompt {
+        let backbone = Backbone::load(&args.backbone.backbone, global)?;
+        let line = GenerateLine {
+            prompt: PromptText::Text(prompt.clone()),
+            user: None,
+        };
+        let inputs = Inputs::new(&backbone);
+        let item = prepare(&backbone, &inputs, args, sampling(args, global, 0), line)?;
+        if !output.is_json() {
+            return stream(&backbone, item, output);
+        }
+        let generation = generate(&backbone, &[&item])?.remove(0);
+        return write(&item, &generation, output);
+    }
+
+    let path = args
+        .input
+        .as_ref()
+        .expect("clap requires a prompt or an input");
+    let lines = lines::read::<GenerateLine>(path)?;
+    let backbone = Backbone::load(&args.backbone.backbone, global)?;
+    let inputs = Inputs::new(&backbone);
+    let mut errors = LineErrors::new(path);
+    let mut items = Vec::with_capacity(lines.len());
+    for (stream, line) in (0..).zip(lines) {
+        match prepare(
+            &backbone,
+            &inputs,
+            args,
+            sampling(args, global, stream),
+            line.value,
+        ) {
+            Ok(item) => items.push(item),
+            Err(error) => errors.push(line.number, format!("{error:#}")),
+        }
+    }
+    errors.into_result()?;
+
+    let mut progress = Progress::new("prompts", items.len(), global.quiet);
+    for window in items.chunks(WINDOW) {
+        let mut order: Vec<usize> = (0..window.len()).collect();
+        order.sort_by_key(|index| window[*index].request.prompt.len());
+        let mut results: Vec<Option<Generation>> = vec![None; window.len()];
+        for indices in order.chunks(ROWS_PER_BATCH) {
+            let rows: Vec<&Item> = indices.iter().map(|index| &window[*index]).collect();
+            for (index, generation) in indices.iter().zip(generate(&backbone, &rows)?) {
+                results[*index] = Some(generation);
+            }
+            progress.advance(indices.len());
+        }
+        for (item, generation) in window.iter().zip(results.into_iter().flatten()) {
+            write(item, &generation, output)?;
+        }
+    }
+    progress.finish();
+    Ok(())
+}
+
+fn sampling(args: &GenerateArgs, global: &GlobalArgs, stream: u64) -> SamplingConfig {
+    SamplingConfig {
+        temperature: args.temperature,
+        top_k: args.top_k,
+        top_p: args.top_p,
+        min_p: args.min_p,
+        repetition_penalty: args.repetition_penalty,
+        seed: global.seed,
+        stream,
+    }
+}
+
+/// Encodes a prompt and checks that it fits.
+fn prepare(
+    backbone: &Backbone,
+    inputs: &Inputs<'_>,
+    args: &GenerateArgs,
+    sampling: SamplingConfig,
+    line: GenerateLine,
+) -> anyhow::Result<Item> {
+    let ids = backbone.encode_prompt(&line.prompt, args.chat)?;
+    let config = backbone.decoder.config();
+    let prompt_len = inputs.extra_positions() + ids.len();
+    let context = config.max_seq_len;
+    let room = context.saturating_sub(prompt_len);
+    let max_new_tokens = args
+        .max_new_tokens
+        .unwrap_or(DEFAULT_NEW_TOKENS.min(room).max(1));
+    anyhow::ensure!(
+        max_new_tokens <= room,
+        "the prompt takes {prompt_len} positions, {max_new_tokens} new tokens make it {}, and the context holds {context}",
+        prompt_len.saturating_add(max_new_tokens)
+    );
+    let stop = StopConditions {
+        eos_token_ids: backbone.tokenizer.eos_token_ids(&config.eos_token_ids),
+        strings: args.stop.clone(),
+        max_new_tokens,
+    };
+    let prompt = inputs.prompt(ids, line.user.as_deref())?;
+    Ok(Item {
+        request: GenerateRequest {
+            prompt,
+            sampling,
+            stop,
+        },
+        user: line.user,
+    })
+}
+
+/// Writes the text of one prompt as it comes, and ends it with a line end.
+fn stream(backbone: &Backbone, item: Item, output: &mut Output) -> anyhow::Result<()> {
+    let mut written = Ok(());
+    let generator = Generator::new(&backbone.decoder, Some(&backbone.tokenizer));
+    let generations = generator.generate(&[item.request], |step| {
+        written = output.text(step.text);
+        if written.is_err() || interrupt::requested() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    written?;
+    output.line("")?;
+    output.flush()?;
+    check_interrupt(&generations)
+}
+
+fn generate(backbone: &Backbone, items: &[&Item]) -> anyhow::Result<Vec<Generation>> {
+    let requests: Vec<GenerateRequest> = items.iter().map(|item| item.request.clone()).collect();
+    let generator = Generator::new(&backbone.decoder, Some(&backbone.tokenizer));
+    let generations = generator.generate(&requests, |_| {
+        if interrupt::requested() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    check_interrupt(&generations)?;
+    Ok(generations)
+}
+
+fn check_interrupt(generations: &[Generation]) -> anyhow::Result<()> {
+    let interrupted = generations
+        .iter()
+        .any(|text| text.finish == Finish::Interrupted);
+    if interrupted {
+        Err(Interrupted.into())
+    } else {
+        Ok(())
+    }
+}
+
+fn write(item: &Item, generation: &Generation, output: &mut Output) -> anyhow::Result<()> {
+    output.json_line(&Text {
+        text: &generation.text,
+        ids: &generation.ids,
+        finish: generation.finish.as_str(),
+        user: item.user.as_deref(),
+    })
+}

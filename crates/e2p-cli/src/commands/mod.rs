@@ -1,0 +1,30 @@
+//! The verbs, one file each.
+
+mod completions;
+mod devices;
+mod generate;
+mod inspect;
+mod score;
+
+use anyhow::Context;
+
+use crate::args::{Cli, Command};
+use crate::output::Output;
+use crate::report::Outcome;
+
+/// Runs the verb of `cli`.
+pub(crate) fn run(cli: &Cli, output: &mut Output) -> anyhow::Result<Outcome> {
+    if let Some(threads) = cli.global.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+        pool.build_global().context("cannot start the threads")?;
+    }
+    match &cli.command {
+        Command::Score(args) => score::run(args, &cli.global, output)?,
+        Command::Generate(args) => generate::run(args, &cli.global, output)?,
+        Command::Inspect(args) => inspect::run(args, &cli.global, output)?,
+        Command::Devices => devices::run(output)?,
+        Command::Completions(args) => completions::run(args, output)?,
+    }
+    output.flush()?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,1 @@
+//! `--backbone org/name` against a server that speaks the hub's protocol.

@@ -1,0 +1,10 @@
+//! The command as a person meets it: output, messages and exit codes.
+#![allow(clippy::unwrap_used)]
+
+mod errors;
+mod generate;
+mod help;
+#[cfg(feature = "hub")]
+mod hub;
+mod score;
+mod support;
