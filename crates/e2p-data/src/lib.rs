@@ -4,12 +4,15 @@
 #![allow(clippy::missing_errors_doc)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod als;
 mod data_dir;
 mod delimited;
 pub mod embeddings;
 mod error;
 mod example;
 mod hash;
+pub mod interactions;
+mod interner;
 mod json_lines;
 mod json_stream;
 mod lines;
@@ -20,6 +23,7 @@ mod seen;
 mod source;
 mod split;
 pub mod text;
+mod time;
 mod writer;
 
 pub use data_dir::{Counts, DataDir, DatasetInfo, FORMAT_VERSION, InputFile};

@@ -1,6 +1,7 @@
 //! Bytes of a file, mapped rather than read.
 
 use std::fs::File;
+use std::io;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use crate::error::{DataError, Result};
 /// Bytes that are either mapped from a file or held in memory.
 #[derive(Debug)]
 pub(crate) enum Bytes {
-    Mapped(Mmap),
+    Mapped(Mmap, File),
     Owned(Vec<u8>),
 }
 
@@ -32,16 +33,21 @@ impl Bytes {
         #[allow(unsafe_code)]
         let map =
             unsafe { Mmap::map(&file) }.map_err(|source| DataError::io(path, "map", source))?;
-        Ok(Self::Mapped(map))
+        Ok(Self::Mapped(map, file))
     }
 
-    /// Tells the system that reads will jump around, so that it does not read ahead.
-    pub(crate) fn expect_random_reads(&self) {
+    /// Copies a few bytes from somewhere in the middle.
+    ///
+    /// A mapped file is read at its position instead of through the map: touching one page of a map makes Linux map the fifteen around it as well, which
+    /// for 10,000 random rows of a gigabyte counted as 600 MiB of resident memory. Read like this they count as nothing and take no longer.
+    pub(crate) fn copy_range(&self, start: usize, length: usize) -> io::Result<Vec<u8>> {
         #[cfg(unix)]
-        if let Self::Mapped(map) = self {
-            // Only advice: a system that does not take it works all the same.
-            let _ = map.advise(memmap2::Advice::Random);
+        if let Self::Mapped(_, file) = self {
+            let mut bytes = vec![0; length];
+            std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, start as u64)?;
+            return Ok(bytes);
         }
+        Ok(self[start..start + length].to_vec())
     }
 }
 
@@ -50,7 +56,7 @@ impl Deref for Bytes {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Mapped(map) => map,
+            Self::Mapped(map, _) => map,
             Self::Owned(bytes) => bytes,
         }
     }

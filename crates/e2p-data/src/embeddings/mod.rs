@@ -123,7 +123,9 @@ impl UserEmbeddings {
         self.index.row(user).is_some()
     }
 
-    /// The embedding of `user`: borrowed from the file where it holds 32-bit numbers, converted otherwise.
+    /// The embedding of `user`.
+    ///
+    /// For many users in any order; [`row`](Self::row) is the better way through all of them.
     pub fn get(&self, user: &str) -> Result<Cow<'_, [f32]>> {
         let Some(row) = self.index.row(user) else {
             return Err(DataError::UnknownUser {
@@ -132,15 +134,27 @@ impl UserEmbeddings {
                 file: self.path.clone(),
             });
         };
-        self.row(row)
+        let size = self.dim * self.element.size();
+        let values = match &self.bytes {
+            Bytes::Owned(_) => self.unchecked_row(row),
+            Bytes::Mapped(..) => {
+                let bytes = self.bytes.copy_range(self.start + row * size, size);
+                let bytes = bytes.map_err(|source| DataError::io(&self.path, "read", source))?;
+                Cow::Owned(self.element.decode(&bytes))
+            }
+        };
+        self.finite(row, values)
     }
 
-    /// The embedding in a row, counted from zero.
+    /// The embedding in a row, counted from zero; borrowed from the mapped file where it holds 32-bit numbers.
     ///
     /// # Panics
     /// If there is no such row.
     pub fn row(&self, row: usize) -> Result<Cow<'_, [f32]>> {
-        let values = self.unchecked_row(row);
+        self.finite(row, self.unchecked_row(row))
+    }
+
+    fn finite<'a>(&self, row: usize, values: Cow<'a, [f32]>) -> Result<Cow<'a, [f32]>> {
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
             Some(at) => Err(DataError::Embeddings {

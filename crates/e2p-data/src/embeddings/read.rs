@@ -69,7 +69,6 @@ fn mapped(
             format!("{rows} rows of {dim} numbers (the file seems to be cut off)"),
         ));
     }
-    bytes.expect_random_reads();
 
     let ids_path = UserEmbeddings::ids_path(path);
     let index = IdIndex::new(Bytes::map(&ids_path)?).map_err(|bad| bad_ids(&ids_path, bad))?;

@@ -24,17 +24,17 @@ pub(super) fn read(input: &Input, options: &PersonaChatOptions, sink: &mut Sink<
     let (mut episode, mut previous) = (0_u64, 0_u64);
     while lines.advance(&mut problems)? {
         let at = lines.number();
-        let (number, rest) = match lines
-            .text()
-            .split_once(' ')
-            .map(|(number, rest)| (number.parse::<u64>(), rest))
-        {
-            Some((Ok(number), rest)) => (number, rest),
-            _ => {
-                let found = excerpt(lines.text());
-                problems.push(Problem::byte(at, 1, found, "a line number and a space"))?;
-                continue;
-            }
+        let numbered = lines.text().split_once(' ');
+        let numbered = numbered
+            .and_then(|(number, rest)| number.parse::<u64>().ok().map(|number| (number, rest)));
+        let Some((number, rest)) = numbered else {
+            problems.push(Problem::byte(
+                at,
+                1,
+                excerpt(lines.text()),
+                "a line number and a space",
+            ))?;
+            continue;
         };
         if number != 1 && number != previous + 1 {
             let expected = format!("{} or, for a new episode, 1", previous + 1);
