@@ -56,6 +56,8 @@ impl ProjectorConfig {
         let width = self.n_prefix * self.d_model;
         // Uniform within sqrt(3) has the RMS 1.
         let direction = uniform(width, 3f32.sqrt());
+        // Weights are learned on a device under autodiff and constants elsewhere.
+        let is_learned = device.is_autodiff();
         let mut linear = |d_in: usize, d_out: usize, gain: f32, bias: Option<Vec<f32>>| {
             let half_width = 1.0 / (d_in as f32).sqrt();
             let weight = uniform(d_in * d_out, gain * half_width);
@@ -64,11 +66,12 @@ impl ProjectorConfig {
                 weight: Param::initialized(
                     id(),
                     Tensor::from_data(TensorData::new(weight, [d_in, d_out]), device)
-                        .require_grad(),
+                        .set_require_grad(is_learned),
                 ),
                 bias: Some(Param::initialized(
                     id(),
-                    Tensor::from_data(TensorData::new(bias, [d_out]), device).require_grad(),
+                    Tensor::from_data(TensorData::new(bias, [d_out]), device)
+                        .set_require_grad(is_learned),
                 )),
             }
         };
@@ -93,7 +96,7 @@ impl ProjectorConfig {
             residual,
             scale: Param::initialized(
                 id(),
-                Tensor::<1>::from_floats([token_rms], device).require_grad(),
+                Tensor::<1>::from_floats([token_rms], device).set_require_grad(is_learned),
             ),
             default_prefix: Param::initialized(
                 id(),
@@ -101,7 +104,7 @@ impl ProjectorConfig {
                     TensorData::new(default, [self.n_prefix, self.d_model]),
                     device,
                 )
-                .require_grad(),
+                .set_require_grad(is_learned),
             ),
             dropout: DropoutConfig::new(self.dropout).init(),
             n_prefix: self.n_prefix,

@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
 /// Square root of the sum of squares over all gradients of `module`.
-pub fn grad_norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
+pub(crate) fn grad_norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
     struct Sum<'a> {
         gradients: &'a GradientsParams,
         sum: f64,
@@ -26,7 +26,12 @@ pub fn grad_norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
 }
 
 /// Scales all gradients of `module` so that their common norm is at most `max_norm`, given their `norm`.
-pub fn clip<M: Module>(module: &M, gradients: &mut GradientsParams, norm: f64, max_norm: f64) {
+pub(crate) fn clip<M: Module>(
+    module: &M,
+    gradients: &mut GradientsParams,
+    norm: f64,
+    max_norm: f64,
+) {
     struct Scale<'a> {
         gradients: &'a mut GradientsParams,
         factor: f64,
