@@ -71,6 +71,17 @@ pub(crate) enum Command {
     Score(ScoreArgs),
     /// Text that goes on from a prompt
     Generate(GenerateArgs),
+    /// Train the projector that turns user embeddings into soft tokens
+    Train(TrainArgs),
+    /// Evaluate a trained run under every control
+    Eval(EvalArgs),
+    /// Train a small backbone from scratch
+    Pretrain(PretrainArgs),
+    /// The whole method on a synthetic world: nothing to download, nothing to prepare
+    Quickstart(QuickstartArgs),
+    /// Training recipes: what is shipped, what one says, whether a file is one
+    #[command(subcommand)]
+    Recipe(RecipeCommand),
     /// What a path holds
     Inspect(InspectArgs),
     /// Compiled backends and the devices that each finds
@@ -143,6 +154,117 @@ pub(crate) struct GenerateArgs {
     /// End the text before this string; may be given several times
     #[arg(long, value_name = "TEXT")]
     pub(crate) stop: Vec<String>,
+}
+
+/// `e2p train`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Ctrl-C finishes the step and saves; `e2p train --resume --out RUN` goes on from there, also after a crash."
+)]
+pub(crate) struct TrainArgs {
+    /// A shipped recipe (see `e2p recipe list`) or a TOML file; with --resume the run's own if not given
+    #[arg(required_unless_present = "resume")]
+    pub(crate) recipe: Option<String>,
+    /// Change a value of the recipe, such as optim.lr=3e-4; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Directory of the run
+    #[arg(long, value_name = "RUN")]
+    pub(crate) out: PathBuf,
+    /// Go on with the run in RUN
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) resume: bool,
+    /// Remove an older run in RUN first
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Afterwards train the `soft_prompt` control with the same budget into RUN/soft_prompt
+    #[arg(long)]
+    pub(crate) baseline: bool,
+}
+
+/// `e2p eval`.
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// Directory of a finished run
+    pub(crate) run: PathBuf,
+    /// Conditions to compare, separated by commas; all that the run and its data allow if not given
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub(crate) conditions: Vec<String>,
+    /// Split to evaluate on; test if there is one, else valid
+    #[arg(long, value_name = "SPLIT")]
+    pub(crate) split: Option<String>,
+    /// Only the first N examples; 0 for all
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) limit: usize,
+    /// Rank the candidates of at most N examples; 0 for none
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    pub(crate) candidates: usize,
+    /// Generate answers for at most N examples; 0 for none
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub(crate) generate: usize,
+    /// A run of the `soft_prompt` control; RUN/soft_prompt if it is there
+    #[arg(long, value_name = "RUN")]
+    pub(crate) soft_prompt: Option<PathBuf>,
+    /// Other user embeddings than those of training, such as a later version
+    #[arg(long, value_name = "FILE")]
+    pub(crate) users: Option<PathBuf>,
+    /// Standard deviation of noise on the standardised embeddings
+    #[arg(long, default_value_t = 0.0, value_name = "S")]
+    pub(crate) embedding_noise: f32,
+    /// Bootstrap resamples of the users
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub(crate) resamples: usize,
+    /// Directory for report.json and report.html; RUN if not given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// `e2p pretrain`.
+#[derive(Debug, Args)]
+pub(crate) struct PretrainArgs {
+    /// `small`, the default shape, or a TOML file with some of its keys
+    pub(crate) recipe: String,
+    /// Text files; paragraphs (blocks between empty lines) are documents
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    pub(crate) text: Vec<PathBuf>,
+    /// Change a value of the recipe, such as steps=500; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Directory of the new backbone
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+/// `e2p quickstart`.
+#[derive(Debug, Args)]
+pub(crate) struct QuickstartArgs {
+    /// Directory for everything that is made
+    #[arg(long, default_value = "e2p-quickstart", value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Replace an older quick start in DIR
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `e2p recipe`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecipeCommand {
+    /// Names of the shipped recipes
+    List,
+    /// The resolved recipe as TOML, every key present
+    Show(RecipeArgs),
+    /// Whether a recipe can be used; every problem at once
+    Check(RecipeArgs),
+}
+
+/// `e2p recipe show` and `check`.
+#[derive(Debug, Args)]
+pub(crate) struct RecipeArgs {
+    /// A shipped recipe or a TOML file
+    pub(crate) recipe: String,
+    /// Change a value, such as optim.lr=3e-4; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
 }
 
 /// `e2p inspect`.

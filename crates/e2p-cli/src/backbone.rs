@@ -99,7 +99,8 @@ impl Backbone {
     }
 }
 
-fn dtype(dtype: Dtype) -> DType {
+/// The tensor type of `--dtype`.
+pub(crate) fn dtype(dtype: Dtype) -> DType {
     match dtype {
         Dtype::F32 => DType::F32,
         Dtype::F16 => DType::F16,

@@ -13,6 +13,7 @@ mod logging;
 mod output;
 mod progress;
 mod report;
+mod training;
 
 use std::process::ExitCode;
 

@@ -123,6 +123,15 @@ pub enum TrainError {
         /// What is missing.
         needs: String,
     },
+    /// The page of a report could not be filled in.
+    #[error("cannot make report.html: {reason}")]
+    Report {
+        /// The template engine's reason.
+        reason: String,
+    },
+    /// Whoever watched asked to stop.
+    #[error("stopped")]
+    Stopped,
     /// The loss is not a number.
     #[error("the loss is {loss} at step {step}; lower optim.lr or check the user embeddings")]
     Diverged {

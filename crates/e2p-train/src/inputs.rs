@@ -54,12 +54,11 @@ pub struct TokenizedSplit {
 }
 
 impl Inputs {
-    /// Opens everything that `recipe` names.
+    /// Opens everything that `recipe` names; the backbone is in `dir`, which is the recipe's own path unless that is a hub id.
     ///
     /// # Errors
     /// Whatever is missing, malformed or does not fit together.
-    pub fn open(recipe: &Recipe, dtype: DType, device: &Device) -> Result<Self> {
-        let dir = Path::new(&recipe.backbone);
+    pub fn open(recipe: &Recipe, dir: &Path, dtype: DType, device: &Device) -> Result<Self> {
         let tokenizer = Tokenizer::from_dir(dir)?;
         let (decoder, _) = Decoder::from_dir(dir, &LoadOptions { dtype }, device)?;
         tokenizer.check_vocab_size(decoder.config().vocab_size)?;

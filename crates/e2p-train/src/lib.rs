@@ -6,12 +6,14 @@ mod batches;
 mod earlier;
 mod encode;
 mod error;
+mod eval;
 mod gradients;
 mod inputs;
 mod loss;
 mod observe;
 mod pretrain;
 mod recipe;
+mod report;
 mod run_dir;
 mod schedule;
 mod scoring;
@@ -19,10 +21,15 @@ mod trainer;
 mod users;
 mod world;
 
+pub use burn;
+
 pub use batches::{epoch_batches, sorted_batches};
 pub use earlier::EarlierStore;
 pub use encode::{EncodedPrompt, ExampleEncoder, ProfileText};
 pub use error::{Result, TrainError};
+pub use eval::{
+    Condition, Cost, Estimate, EvalOptions, EvalProgress, Evaluation, Stage, evaluate, open_run,
+};
 pub use inputs::{Inputs, TokenizedExample, TokenizedSplit, backbone_id, space_name};
 pub use loss::{BatchLoss, Comparison, batch_loss};
 pub use observe::{Observer, Silent, StepReport, ValidReport};
@@ -30,6 +37,7 @@ pub use pretrain::{PretrainRecipe, PretrainReport, PretrainSummary, pretrain};
 pub use recipe::{
     LossRecipe, OptimRecipe, ProjectorRecipe, PromptRecipe, Recipe, SHIPPED, Schedule, TrainRecipe,
 };
+pub use report::{EvalReport, Metrics, REPORT_VERSION, ReportExtras};
 pub use run_dir::{MetricsLine, RunDir, RunInputs, State};
 pub use schedule::learning_rate;
 pub use scoring::{mean_nll, other_users, row_nlls};

@@ -20,7 +20,7 @@ use tokenizers::{AddedToken, NormalizerWrapper, TokenizerBuilder, TokenizerImpl}
 
 use crate::error::{Result, TrainError, io};
 use crate::gradients::{clip, grad_norm};
-use crate::recipe::{OptimRecipe, Schedule};
+use crate::recipe::{OptimRecipe, Schedule, read_toml};
 use crate::schedule::learning_rate;
 use crate::trainer::normal;
 
@@ -117,21 +117,22 @@ pub struct PretrainSummary {
 }
 
 impl PretrainRecipe {
-    /// Reads a recipe from TOML text; unknown keys are errors.
+    /// The default shape by the name `small`, or a TOML file, with overrides such as `steps=500` on top.
     ///
     /// # Errors
-    /// Invalid TOML, an unknown key, a size that cannot be used.
-    pub fn parse(origin: &str, text: &str) -> Result<Self> {
-        let recipe: Self = toml::from_str(text).map_err(|source| TrainError::RecipeSyntax {
-            origin: origin.into(),
-            source: Box::new(source),
-        })?;
+    /// No such file, invalid TOML, an unknown key, a size that cannot be used.
+    pub fn load(name_or_path: &str, overrides: &[String]) -> Result<Self> {
+        let text = match name_or_path {
+            "small" => String::new(),
+            path => std::fs::read_to_string(path).map_err(io(Path::new(path)))?,
+        };
+        let recipe: Self = read_toml(name_or_path, &text, overrides)?;
         let problems = recipe.problems();
         if problems.is_empty() {
             Ok(recipe)
         } else {
             Err(TrainError::Recipe {
-                origin: origin.into(),
+                origin: name_or_path.into(),
                 problems,
             })
         }

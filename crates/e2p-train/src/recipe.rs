@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use e2p_prefix::{Method, PrefixPosition, Preset, ProjectorConfig};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
@@ -267,24 +268,7 @@ impl Recipe {
     /// # Errors
     /// As [`Self::load`].
     pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self> {
-        let syntax = |source: toml::de::Error| TrainError::RecipeSyntax {
-            origin: origin.into(),
-            source: Box::new(source),
-        };
-        let mut table: Table = text.parse().map_err(syntax)?;
-        for text in overrides {
-            apply_override(&mut table, text)?;
-        }
-        let known = Table::try_from(Self::default()).expect("the default recipe is plain TOML");
-        let mut problems = Vec::new();
-        unknown_keys(&table, &known, "", &mut problems);
-        if !problems.is_empty() {
-            return Err(TrainError::Recipe {
-                origin: origin.into(),
-                problems,
-            });
-        }
-        let recipe: Self = Value::Table(table).try_into().map_err(syntax)?;
+        let recipe: Self = read_toml(origin, text, overrides)?;
         let problems = recipe.problems();
         if problems.is_empty() {
             Ok(recipe)
@@ -399,6 +383,42 @@ impl Recipe {
         problems
     }
 
+    /// Refuses a recipe that does not say yet what to read.
+    ///
+    /// # Errors
+    /// [`TrainError::Recipe`] with every empty path.
+    pub fn check_paths(&self) -> Result<()> {
+        let mut wanted = vec![
+            (
+                "backbone",
+                &self.backbone,
+                "the directory of a frozen backbone",
+            ),
+            ("data", &self.data, "a data directory made by `e2p prepare`"),
+        ];
+        if self.method == Method::E2p {
+            wanted.push((
+                "users",
+                &self.users,
+                "a file of user embeddings, such as `e2p embed` writes",
+            ));
+        }
+        let problems: Vec<String> = wanted
+            .into_iter()
+            .filter(|(_, value, _)| value.is_empty())
+            .map(|(key, _, expected)| {
+                format!("`{key}` is empty, expected {expected} (--set {key}=PATH)")
+            })
+            .collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(TrainError::Recipe {
+            origin: self.task.clone(),
+            problems,
+        })
+    }
+
     /// The recipe as TOML, every key present.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a recipe is plain TOML")
@@ -436,6 +456,32 @@ impl Recipe {
             dropout,
         }
     }
+}
+
+/// A value with defaults from TOML text and overrides; every unknown key in one error.
+pub(crate) fn read_toml<T: Default + Serialize + DeserializeOwned>(
+    origin: &str,
+    text: &str,
+    overrides: &[String],
+) -> Result<T> {
+    let syntax = |source: toml::de::Error| TrainError::RecipeSyntax {
+        origin: origin.into(),
+        source: Box::new(source),
+    };
+    let mut table: Table = text.parse().map_err(syntax)?;
+    for text in overrides {
+        apply_override(&mut table, text)?;
+    }
+    let known = Table::try_from(T::default()).expect("the defaults are plain TOML");
+    let mut problems = Vec::new();
+    unknown_keys(&table, &known, "", &mut problems);
+    if !problems.is_empty() {
+        return Err(TrainError::Recipe {
+            origin: origin.into(),
+            problems,
+        });
+    }
+    Value::Table(table).try_into().map_err(syntax)
 }
 
 fn apply_override(table: &mut Table, text: &str) -> Result<()> {

@@ -6,22 +6,22 @@ use e2p_prefix::SplicedRow;
 
 use crate::batches::sorted_batches;
 use crate::earlier::EarlierStore;
-use crate::error::Result;
+use crate::error::{Result, TrainError};
 
 /// The negative log-likelihood (nats) and number of targets of each row.
 ///
-/// `prefix` gives the soft tokens of the rows with the given indices, or `None` for a run without any; `done` is called with the number
-/// of rows finished so far.
+/// `prefix` gives the soft tokens of the rows with the given indices, or `None` for a run without any; `go_on` is asked, with the number
+/// of rows finished so far, whether to go on.
 ///
 /// # Errors
-/// A row longer than the context.
+/// A row longer than the context; [`TrainError::Stopped`].
 pub fn row_nlls(
     decoder: &Decoder,
     rows: &[SplicedRow],
     batch_size: usize,
     earlier: &mut EarlierStore,
     prefix: impl Fn(&[usize]) -> Option<Tensor<3>>,
-    mut done: impl FnMut(usize),
+    mut go_on: impl FnMut(usize) -> bool,
 ) -> Result<Vec<(f64, usize)>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.after.len()).collect();
     let mut out = vec![(0.0, 0); rows.len()];
@@ -42,7 +42,9 @@ pub fn row_nlls(
             *tokens += 1;
         }
         finished += indices.len();
-        done(finished);
+        if !go_on(finished) {
+            return Err(TrainError::Stopped);
+        }
     }
     Ok(out)
 }

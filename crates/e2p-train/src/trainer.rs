@@ -410,7 +410,7 @@ fn validate(
             recipe.train.batch_size,
             earlier,
             prefix,
-            |_| {},
+            |_| true,
         )?))
     };
     let valid_nll = nll(&|user| user)?;

@@ -11,6 +11,7 @@ use e2p_data::{
     DataDir, DataDirWriter, DatasetInfo, Example, Message, Overwrite, Prompt, Split,
     UserEmbeddings, UserRecord,
 };
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -18,11 +19,11 @@ use crate::error::Result;
 use crate::trainer::normal;
 
 /// Dimensions of the hidden taste.
-const TASTE: usize = 6;
+const TASTE: usize = 3;
 /// Dimensions of a user embedding.
 pub const D_USER: usize = 24;
 /// How strongly taste decides an answer: at 0 all answers are equally likely.
-const DECISIVENESS: f32 = 1.6;
+const DECISIVENESS: f32 = 2.5;
 /// Standard deviation of the noise on an embedding, whose signal has about 1.
 const NOISE: f32 = 0.3;
 
@@ -175,15 +176,34 @@ impl World {
         }
     }
 
-    /// Conversations of `n_people` people who are not users: the text a backbone is trained on.
+    /// Conversations of `n_people` people who are not users, the text a backbone is trained on: what some of them like, then questions
+    /// and answers. From it a backbone learns that people have tastes that go together, and nothing about the users.
     pub fn population_text(&mut self, n_people: usize, n_questions: usize) -> Vec<String> {
         (0..n_people)
-            .flat_map(|_| {
+            .map(|_| {
                 let person = taste(&mut self.rng);
-                (0..n_questions)
+                let mut likes = self.likes(&person);
+                likes.shuffle(&mut self.rng);
+                likes.truncate(self.rng.random_range(0..=TOPICS.len()));
+                let mut text = String::new();
+                if !likes.is_empty() {
+                    text = likes.join(" ") + "\n";
+                }
+                let turns: Vec<String> = (0..n_questions)
                     .map(|_| self.ask(&person))
                     .map(|(question, answer)| format!("User: {question}\nBot: {answer}"))
-                    .collect::<Vec<_>>()
+                    .collect();
+                text + &turns.join("<|endoftext|>\n")
+            })
+            .collect()
+    }
+
+    /// What a person would say about themselves, a sentence for each topic.
+    fn likes(&self, person: &[f32; TASTE]) -> Vec<String> {
+        (0..TOPICS.len())
+            .map(|topic| {
+                let favourite = self.favourite(topic, person);
+                format!("I like {}.", TOPICS[topic].answers[favourite])
             })
             .collect()
     }
@@ -199,7 +219,6 @@ impl World {
             for number in 0..n_users {
                 let id = format!("{split}-{number:04}");
                 let person = taste(&mut self.rng);
-                let mut profile = Vec::new();
                 for _ in 0..size.questions {
                     let (question, answer) = self.ask(&person);
                     let example = Example {
@@ -211,15 +230,9 @@ impl World {
                     };
                     writer.example(split, &example)?;
                 }
-                for topic in 0..TOPICS.len() {
-                    profile.push(format!(
-                        "I like {}.",
-                        TOPICS[topic].answers[self.favourite(topic, &person)]
-                    ));
-                }
                 writer.user(&UserRecord {
                     user: id.clone(),
-                    profile,
+                    profile: self.likes(&person),
                     ..UserRecord::default()
                 })?;
                 rows.push(self.embedding(&person));
@@ -317,7 +330,7 @@ mod tests {
         let (first, again, other) = (write(1, "a"), write(1, "b"), write(2, "c"));
         assert_eq!(first, again);
         assert_ne!(first, other);
-        assert_eq!((first.0.len(), first.1.len()), (12, 20));
+        assert_eq!((first.0.len(), first.1.len()), (3, 20));
         let users = UserEmbeddings::open(dir.path().join("a.safetensors")).unwrap();
         assert_eq!((users.len(), users.dim()), (10, D_USER));
     }

@@ -2,9 +2,14 @@
 
 mod completions;
 mod devices;
+mod eval;
 mod generate;
 mod inspect;
+mod pretrain;
+mod quickstart;
+mod recipe;
 mod score;
+mod train;
 
 use anyhow::Context;
 
@@ -21,6 +26,11 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> anyhow::Result<Outcome> {
     match &cli.command {
         Command::Score(args) => score::run(args, &cli.global, output)?,
         Command::Generate(args) => generate::run(args, &cli.global, output)?,
+        Command::Train(args) => train::run(args, &cli.global, output)?,
+        Command::Eval(args) => eval::run(args, &cli.global, output)?,
+        Command::Pretrain(args) => pretrain::run(args, &cli.global, output)?,
+        Command::Quickstart(args) => quickstart::run(args, &cli.global, output)?,
+        Command::Recipe(command) => return recipe::run(command, output),
         Command::Inspect(args) => inspect::run(args, &cli.global, output)?,
         Command::Devices => devices::run(output)?,
         Command::Completions(args) => completions::run(args, output)?,

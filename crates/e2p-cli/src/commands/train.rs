@@ -1,0 +1,118 @@
+//! `e2p train`: the projector.
+
+use std::path::Path;
+
+use anyhow::Context;
+use e2p_prefix::Method;
+use e2p_train::{Inputs, Recipe, RunDir, Start, TrainSummary};
+use serde_json::json;
+
+use crate::args::{GlobalArgs, TrainArgs};
+use crate::backbone::{dtype, resolve};
+use crate::device;
+use crate::interrupt::Interrupted;
+use crate::output::Output;
+use crate::training::TrainProgress;
+
+/// Where the control of a run is trained to, and looked for.
+pub(crate) const SOFT_PROMPT: &str = "soft_prompt";
+
+/// Trains what the recipe says.
+pub(crate) fn run(
+    args: &TrainArgs,
+    global: &GlobalArgs,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    let recipe = match &args.recipe {
+        Some(recipe) => {
+            let mut overrides = args.set.clone();
+            if global.seed != 0 {
+                overrides.push(format!("seed={}", global.seed));
+            }
+            Recipe::load(recipe, &overrides)?
+        }
+        None => {
+            anyhow::ensure!(
+                args.set.is_empty(),
+                "--resume goes on with the run's own recipe; --set would make it another one"
+            );
+            RunDir::recipe(&args.out)?
+        }
+    };
+    let start = match (args.resume, args.force) {
+        (true, _) => Start::Resume,
+        (_, true) => Start::Force,
+        _ => Start::Fresh,
+    };
+    let inputs = open(&recipe, global)?;
+    let summary = train(&recipe, &inputs, &args.out, start, global)?;
+    let mut result = describe(&args.out, &summary);
+    if args.baseline && recipe.method == Method::E2p {
+        let recipe = Recipe {
+            method: Method::SoftPrompt,
+            ..recipe
+        };
+        let out = args.out.join(SOFT_PROMPT);
+        let start = match start {
+            Start::Resume if RunDir::recipe(&out).is_err() => Start::Fresh,
+            start => start,
+        };
+        let summary = train(&recipe, &inputs, &out, start, global)?;
+        result[SOFT_PROMPT] = describe(&out, &summary);
+    }
+    if output.is_json() {
+        output.json_line(&result)
+    } else {
+        output.line(&args.out.join("adapter").display().to_string())
+    }
+}
+
+/// Opens what a recipe names, on the device that the options ask for.
+pub(crate) fn open(recipe: &Recipe, global: &GlobalArgs) -> anyhow::Result<Inputs> {
+    recipe.check_paths()?;
+    let chosen = device::choose(&global.device)?;
+    let backbone = resolve(&recipe.backbone, global)?;
+    let inputs = Inputs::open(recipe, &backbone, dtype(global.dtype), &chosen.device)
+        .context("cannot open what the recipe names")?;
+    tracing::info!(
+        "backend {}, device {}, backbone {} with {} parameters",
+        chosen.backend,
+        chosen.name,
+        recipe.backbone,
+        inputs.decoder.config().n_parameters()
+    );
+    Ok(inputs)
+}
+
+/// One run with a progress bar.
+pub(crate) fn train(
+    recipe: &Recipe,
+    inputs: &Inputs,
+    out: &Path,
+    start: Start,
+    global: &GlobalArgs,
+) -> anyhow::Result<TrainSummary> {
+    let mut progress = TrainProgress::new(global.quiet);
+    let summary = e2p_train::train(recipe, inputs, out, start, &mut progress);
+    progress.finish();
+    let summary = summary?;
+    if summary.is_interrupted {
+        tracing::warn!(
+            "stopped after step {} of {}, saved; go on with: e2p train --resume --out {}",
+            summary.steps,
+            summary.total_steps,
+            out.display()
+        );
+        return Err(Interrupted.into());
+    }
+    Ok(summary)
+}
+
+fn describe(out: &Path, summary: &TrainSummary) -> serde_json::Value {
+    json!({
+        "run": out,
+        "steps": summary.steps,
+        "total_steps": summary.total_steps,
+        "best_valid_nll": summary.best_valid,
+    })
+}

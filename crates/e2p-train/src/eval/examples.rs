@@ -1,0 +1,98 @@
+//! The evaluated examples as token rows, with and without the profile text. Every condition sees the same ones.
+
+use e2p_data::{Example, Split};
+use e2p_prefix::SplicedRow;
+
+use super::Condition;
+use crate::encode::{EncodedPrompt, ExampleEncoder, ProfileText};
+use crate::error::{Result, TrainError};
+use crate::inputs::Inputs;
+use crate::recipe::Recipe;
+use crate::users::UserTable;
+
+/// An example ready for every condition. Preferred variable name: `example`.
+#[derive(Debug, Clone)]
+pub(crate) struct EvalExample {
+    pub(crate) example: Example,
+    /// The user's number.
+    pub(crate) user: usize,
+    /// Ids of the target, end of turn included.
+    pub(crate) target: Vec<u32>,
+    pub(crate) prompt: EncodedPrompt,
+    /// The prompt with the profile in it; the plain one for users without a profile.
+    pub(crate) text_prompt: EncodedPrompt,
+}
+
+impl EvalExample {
+    /// The prompt of a condition.
+    pub(crate) fn prompt(&self, condition: Condition) -> &EncodedPrompt {
+        if condition.has_text() {
+            &self.text_prompt
+        } else {
+            &self.prompt
+        }
+    }
+
+    /// The row of a condition that predicts `target`.
+    pub(crate) fn row(&self, condition: Condition, target: &[u32]) -> SplicedRow {
+        let prompt = self.prompt(condition);
+        if condition.has_prefix() {
+            prompt.spliced(target)
+        } else {
+            prompt.plain(target)
+        }
+    }
+}
+
+/// Examples of `split`, at most `limit` of them (0: all), and how many were left out.
+pub(crate) fn read(
+    recipe: &Recipe,
+    inputs: &Inputs,
+    encoder: &ExampleEncoder<'_>,
+    split: Split,
+    limit: usize,
+    users: &mut UserTable,
+) -> Result<(Vec<EvalExample>, usize)> {
+    let mut examples = Vec::new();
+    let mut skipped = 0;
+    for example in inputs.data.examples(split)? {
+        if limit > 0 && examples.len() == limit {
+            break;
+        }
+        let example = example?;
+        let Some(target) = encoder.target(&example, &example.target)? else {
+            skipped += 1;
+            continue;
+        };
+        let user = match &inputs.embeddings {
+            Some(embeddings) => users.number(&example.user, embeddings)?,
+            None => users.known_or_push(&example.user),
+        };
+        let profile = inputs
+            .profiles
+            .get(&example.user)
+            .map_or(ProfileText::Without, |profile| ProfileText::With(profile));
+        let own = if recipe.prompt.profile {
+            profile
+        } else {
+            ProfileText::Without
+        };
+        let prompt = encoder.prompt(&example, own, target.len())?;
+        let text_prompt = encoder.prompt(&example, profile, target.len())?;
+        examples.push(EvalExample {
+            example,
+            user,
+            target,
+            prompt,
+            text_prompt,
+        });
+    }
+    if examples.is_empty() {
+        return Err(TrainError::NoExamples {
+            split: split.to_string(),
+            data: recipe.data.clone(),
+            skipped,
+        });
+    }
+    Ok((examples, skipped))
+}
