@@ -71,6 +71,11 @@ pub(crate) enum Command {
     Score(ScoreArgs),
     /// Text that goes on from a prompt
     Generate(GenerateArgs),
+    /// Raw files to a data directory
+    Prepare(PrepareArgs),
+    /// Make user embeddings
+    #[command(subcommand)]
+    Embed(EmbedCommand),
     /// Train the projector that turns user embeddings into soft tokens
     Train(TrainArgs),
     /// Evaluate a trained run under every control
@@ -154,6 +159,161 @@ pub(crate) struct GenerateArgs {
     /// End the text before this string; may be given several times
     #[arg(long, value_name = "TEXT")]
     pub(crate) stop: Vec<String>,
+}
+
+/// `e2p prepare`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An input is PATH, or SPLIT=PATH (train, valid, test), or all=PATH for a file that is not one split.\n\
+    personachat: ParlAI text, the CSV of dialogues, Synthetic-Persona-Chat CSV, the Hugging Face JSON.\n\
+    interactions: events as CSV, TSV, JSON lines or Parquet with columns user, item and perhaps weight, time, text, tags;\n\
+    or the directory of Last.fm HetRec 2011."
+)]
+pub(crate) struct PrepareArgs {
+    /// What the files are
+    #[arg(value_enum)]
+    pub(crate) task: PrepareTask,
+    /// Files to read
+    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    pub(crate) input: Vec<String>,
+    /// The data directory to write
+    #[arg(long, value_name = "DATA")]
+    pub(crate) out: PathBuf,
+    /// Replace a data directory that is there, once the new one is complete
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Split by user, whatever the source says
+    #[arg(long)]
+    pub(crate) split_by_user: bool,
+    /// Share of the users for validation, where users decide
+    #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
+    pub(crate) valid: f64,
+    /// Share of the users for the test, where users decide
+    #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
+    pub(crate) test: f64,
+    /// Share of the users of a given training file that go to validation instead
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub(crate) valid_from_train: f64,
+    /// Keep examples that repeat user, prompt and target
+    #[arg(long)]
+    pub(crate) keep_duplicates: bool,
+    /// Keep lower-cased, tokenised text as it is (personachat)
+    #[arg(long, help_heading = "personachat")]
+    pub(crate) raw_text: bool,
+    /// Utterances that a prompt keeps, the latest; 0 for all
+    #[arg(
+        long,
+        default_value_t = 5,
+        value_name = "N",
+        help_heading = "personachat"
+    )]
+    pub(crate) history: usize,
+    /// Leave candidates out
+    #[arg(long, help_heading = "personachat")]
+    pub(crate) no_candidates: bool,
+    /// Hold out everything from some time on instead of each user's last items
+    #[arg(long, help_heading = "interactions")]
+    pub(crate) temporal: bool,
+    /// Drop users with fewer distinct items
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        help_heading = "interactions"
+    )]
+    pub(crate) min_user_items: usize,
+    /// Drop items with fewer distinct users
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        help_heading = "interactions"
+    )]
+    pub(crate) min_item_users: usize,
+    /// Items of a history that become training targets at most
+    #[arg(
+        long,
+        default_value_t = 10,
+        value_name = "N",
+        help_heading = "interactions"
+    )]
+    pub(crate) train_targets: usize,
+    /// The prompt of every example
+    #[arg(
+        long,
+        default_value = "Recommend an artist:",
+        value_name = "TEXT",
+        help_heading = "interactions"
+    )]
+    pub(crate) prompt: String,
+    /// The target: {text}, {tags} and {item} are filled in
+    #[arg(
+        long,
+        default_value = "{text}",
+        value_name = "TEMPLATE",
+        help_heading = "interactions"
+    )]
+    pub(crate) target: String,
+}
+
+/// What `e2p prepare` reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrepareTask {
+    /// Persona-Chat dialogues
+    Personachat,
+    /// Users and items: music, podcasts, anything
+    Interactions,
+}
+
+/// `e2p embed`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EmbedCommand {
+    /// From the users' profile text, with a sentence encoder
+    Text(EmbedTextArgs),
+    /// From what users did, by implicit-feedback ALS
+    Interactions(EmbedInteractionsArgs),
+}
+
+/// `e2p embed text`.
+#[derive(Debug, Args)]
+#[command(after_help = "Interrupted, the same command goes on where it stopped.")]
+pub(crate) struct EmbedTextArgs {
+    /// Sentence-transformers directory of the BERT family, such as all-MiniLM-L6-v2
+    #[arg(long, value_name = "DIR")]
+    pub(crate) encoder: String,
+    /// Data directory whose users have profiles
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    /// Embeddings to write, `.safetensors`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Users that are embedded together
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch_size: u16,
+}
+
+/// `e2p embed interactions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Writes FILE for the users and FILE's stem with `.items` for the items.")]
+pub(crate) struct EmbedInteractionsArgs {
+    /// Data directory made by `e2p prepare interactions`
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    /// User embeddings to write, `.safetensors`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Numbers per user and item
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub(crate) dim: usize,
+    /// How often users and items are solved
+    #[arg(long, default_value_t = 15, value_name = "N")]
+    pub(crate) iterations: usize,
+    /// How much a weight adds to the confidence
+    #[arg(long, default_value_t = 1.0, value_name = "A")]
+    pub(crate) alpha: f32,
+    /// Weight of the squared norms
+    #[arg(long, default_value_t = 10.0, value_name = "R")]
+    pub(crate) regularization: f32,
 }
 
 /// `e2p train`.

@@ -28,7 +28,6 @@ impl Progress {
     }
 
     /// `total` bytes of the file `what`.
-    #[cfg(feature = "hub")]
     pub(crate) fn bytes(what: &str, total: usize, quiet: bool) -> Self {
         let template = "{bar:30} {bytes}/{total_bytes} {msg} ({bytes_per_sec}, {eta} left)";
         Self::with_template(&format!("bytes of {what}"), total, quiet, template)

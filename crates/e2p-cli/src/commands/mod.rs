@@ -2,9 +2,11 @@
 
 mod completions;
 mod devices;
+mod embed;
 mod eval;
 mod generate;
 mod inspect;
+mod prepare;
 mod pretrain;
 mod quickstart;
 mod recipe;
@@ -26,6 +28,8 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> anyhow::Result<Outcome> {
     match &cli.command {
         Command::Score(args) => score::run(args, &cli.global, output)?,
         Command::Generate(args) => generate::run(args, &cli.global, output)?,
+        Command::Prepare(args) => prepare::run(args, &cli.global, output)?,
+        Command::Embed(command) => embed::run(command, &cli.global, output)?,
         Command::Train(args) => train::run(args, &cli.global, output)?,
         Command::Eval(args) => eval::run(args, &cli.global, output)?,
         Command::Pretrain(args) => pretrain::run(args, &cli.global, output)?,
