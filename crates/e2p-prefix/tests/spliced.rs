@@ -7,6 +7,9 @@ use e2p_prefix::{SplicedBatch, SplicedRow, prefill};
 
 const N_PREFIX: usize = 2;
 
+/// Where the soft tokens go in a prompt.
+type Slot = fn(&[u32]) -> usize;
+
 fn decoder() -> Decoder {
     let config = DecoderConfig::small_llama(40, 24, 2, 4, 2, 48, 64);
     Decoder::from_source(
@@ -94,7 +97,7 @@ fn assert_same(decoder: &Decoder, rows: &[SplicedRow], batch: &SplicedBatch, wha
 #[test]
 fn shared_work_changes_neither_loss_nor_gradient_at_any_position() {
     let decoder = decoder();
-    let positions: [(&str, fn(&[u32]) -> usize); 4] = [
+    let positions: [(&str, Slot); 4] = [
         ("start", |_| 0),
         ("after_bos", |_| 1),
         ("in the middle", |prompt| prompt.len() / 2),

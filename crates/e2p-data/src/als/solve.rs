@@ -35,7 +35,7 @@ pub(super) fn solve_rows(
                         confidences,
                         options.cg_steps,
                         scratch,
-                    )
+                    );
                 });
             },
         );

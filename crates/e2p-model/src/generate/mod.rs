@@ -140,7 +140,7 @@ impl<'a> Generator<'a> {
         let mut cache = self.decoder.new_cache(row_starts, longest + most_new - 1);
         let mut hidden = self.decoder.forward_cached(inputs_embeds, &mut cache)?;
         loop {
-            let mut logits = self.last_logits(hidden)?;
+            let mut logits = self.last_logits(hidden);
             let mut interrupted = false;
             for (row, logits) in active
                 .iter()
@@ -223,13 +223,13 @@ impl<'a> Generator<'a> {
     }
 
     /// Logits after the last slot, row after row, f32.
-    fn last_logits(&self, hidden: Tensor<3>) -> Result<Vec<f32>> {
+    fn last_logits(&self, hidden: Tensor<3>) -> Vec<f32> {
         let [batch_size, seq_len, d_model] = hidden.dims();
         let last = hidden
             .slice(s![.., seq_len - 1.., ..])
             .reshape([batch_size, d_model]);
         let logits = self.decoder.logits(last).cast(DType::F32).into_data();
-        Ok(logits.try_into_vec().expect("cast to f32 just before"))
+        logits.try_into_vec().expect("cast to f32 just before")
     }
 }
 

@@ -146,10 +146,7 @@ impl Checkpoint {
                 self.release(bytes);
             }
         }
-        hash.finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        format!("{:x}", hash.finalize())
     }
 }
 

@@ -12,6 +12,7 @@ use super::examples::EvalExample;
 use super::{Condition, EvalOptions, Samples, Scores};
 use crate::error::{Result, io};
 use crate::inputs::Inputs;
+use crate::metrics;
 use crate::recipe::Recipe;
 use crate::report::{EvalReport, Metrics, REPORT_VERSION, ReportExtras, shown};
 use crate::run_dir::{MetricsLine, RunDir};
@@ -125,7 +126,7 @@ impl Parts<'_> {
             is_exp: true,
             ..nll.clone()
         };
-        let mut metrics = vec![
+        let mut found = vec![
             metric("nll", nll, true, true),
             metric("ppl", ppl, true, false),
             metric("bits_per_byte", bits, true, true),
@@ -141,10 +142,30 @@ impl Parts<'_> {
             ];
             for (name, value) in all {
                 let sums = sums(&mut ranks().map(|(index, ranks)| (*index, value(ranks), 1.0)));
-                metrics.push(metric(name, sums, false, true));
+                found.push(metric(name, sums, false, true));
             }
         }
-        metrics
+        if !scores.answers.is_empty() {
+            let answered = || scores.answers.iter().enumerate();
+            let all: [(&'static str, &dyn Fn(&str, &str) -> f64); 3] = [
+                ("f1", &metrics::f1),
+                ("rouge_1", &|answer, target| {
+                    metrics::rouge_google(answer, target).rouge_1
+                }),
+                ("rouge_l", &|answer, target| {
+                    metrics::rouge_google(answer, target).rouge_l
+                }),
+            ];
+            for (name, value) in all {
+                let target = |index: usize| self.examples[index].example.target.as_str();
+                let sums = sums(
+                    &mut answered()
+                        .map(|(index, answer)| (index, value(answer, target(index)), 1.0)),
+                );
+                found.push(metric(name, sums, false, true));
+            }
+        }
+        found
     }
 }
 
