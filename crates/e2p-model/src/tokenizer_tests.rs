@@ -1,3 +1,5 @@
+//! Tests of the tokenizer wrapper: special ids, missing files, vocabulary checks.
+
 use std::fs;
 
 use serde_json::json;

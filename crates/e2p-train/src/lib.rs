@@ -18,6 +18,7 @@ mod report;
 mod run_dir;
 mod schedule;
 mod scoring;
+mod toml_keys;
 mod trainer;
 mod users;
 mod world;

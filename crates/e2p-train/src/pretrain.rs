@@ -20,8 +20,9 @@ use tokenizers::{AddedToken, NormalizerWrapper, TokenizerBuilder, TokenizerImpl}
 
 use crate::error::{Result, TrainError, io};
 use crate::gradients::{clip, grad_norm};
-use crate::recipe::{OptimRecipe, Schedule, read_toml};
+use crate::recipe::{OptimRecipe, Schedule};
 use crate::schedule::learning_rate;
+use crate::toml_keys::read_toml;
 use crate::trainer::normal;
 
 /// Ends every document and pads nothing: beginning and end of sequence in one, as in GPT-2.

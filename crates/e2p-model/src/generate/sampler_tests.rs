@@ -1,3 +1,5 @@
+//! Tests of the samplers: distributions, filters, seeds.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the text stream: never half a character, never what may become a stop string.
+
 use proptest::prelude::*;
 
 use super::*;
