@@ -103,6 +103,24 @@ pub(crate) struct BackboneArgs {
     pub(crate) backbone: String,
 }
 
+/// A user's part.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Personalization")]
+pub(crate) struct PersonalArgs {
+    /// Adapter directory, or the run that trained it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
+    /// User embeddings of the space that the adapter was trained on
+    #[arg(long, value_name = "FILE", requires = "adapter")]
+    pub(crate) users: Option<PathBuf>,
+    /// The space of the embeddings where the file name does not say it
+    #[arg(long, value_name = "NAME", requires = "users")]
+    pub(crate) space: Option<String>,
+    /// Give users without embedding the learned default prefix instead of refusing them
+    #[arg(long, requires = "adapter")]
+    pub(crate) cold_start: bool,
+}
+
 /// `e2p score`.
 #[derive(Debug, Args)]
 #[command(
@@ -112,6 +130,8 @@ pub(crate) struct BackboneArgs {
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
     pub(crate) backbone: BackboneArgs,
+    #[command(flatten)]
+    pub(crate) personal: PersonalArgs,
     /// JSON lines with `prompt` and `target`; `-` reads stdin
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) input: PathBuf,
@@ -129,9 +149,14 @@ pub(crate) struct ScoreArgs {
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) backbone: BackboneArgs,
+    #[command(flatten)]
+    pub(crate) personal: PersonalArgs,
     /// The prompt
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,
+    /// The user who asks, where a line names nobody
+    #[arg(long, value_name = "ID", requires = "adapter")]
+    pub(crate) user: Option<String>,
     /// JSON lines with `prompt`; `-` reads stdin
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) input: Option<PathBuf>,

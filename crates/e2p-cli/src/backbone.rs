@@ -16,6 +16,8 @@ use crate::report::hinted;
 pub(crate) struct Backbone {
     pub(crate) decoder: Decoder,
     pub(crate) tokenizer: Tokenizer,
+    /// Where it was found.
+    pub(crate) dir: PathBuf,
 }
 
 /// A prompt as it stands in an input file.
@@ -38,10 +40,10 @@ impl Backbone {
         let chosen = device::choose(&global.device)?;
         let dtype = dtype(global.dtype);
         tracing::info!(
-            "backend {}, device {}, dtype {:?}",
+            "backend {}, device {}, dtype {}",
             chosen.backend,
             chosen.name,
-            global.dtype
+            dtype.name()
         );
         let dir = resolve(path_or_id, global)?;
         // The tokenizer first: it is small, and its absence should not cost the loading of the weights.
@@ -64,7 +66,11 @@ impl Backbone {
             config.n_parameters(),
             config.max_seq_len
         );
-        Ok(Self { decoder, tokenizer })
+        Ok(Self {
+            decoder,
+            tokenizer,
+            dir,
+        })
     }
 
     /// Ids of a prompt: as it stands with the tokenizer's special tokens, or rendered as a chat if `chat` or if it is a

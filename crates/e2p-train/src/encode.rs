@@ -65,6 +65,12 @@ impl<'a> ExampleEncoder<'a> {
         }
     }
 
+    /// The same without a context to fit into: nothing is truncated, and the caller checks lengths.
+    pub fn without_limit(mut self) -> Self {
+        self.budget = usize::MAX;
+        self
+    }
+
     /// The target's ids, end of turn included; `None` when it is empty or longer than the recipe or the context allows.
     ///
     /// In a chat the target is what the template adds to the prompt for the answer, up to its first end-of-turn token, so leading

@@ -32,6 +32,15 @@ pub struct Comparison<'a> {
     pub teachers: Option<&'a [SplicedRow]>,
 }
 
+/// What a micro-batch contributes to the mean of a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossScale {
+    /// One over the target tokens of the step.
+    pub token_weight: f32,
+    /// One over the rows of the step.
+    pub row_weight: f32,
+}
+
 /// Runs a batch forth and back.
 ///
 /// Gradients are those of `nll * token_weight + extra`, so that micro-batches of unequal token counts add up to one mean; `row_weight`
@@ -45,8 +54,7 @@ pub fn batch_loss(
     prefix: Tensor<3>,
     recipe: &LossRecipe,
     comparison: &Comparison<'_>,
-    token_weight: f32,
-    row_weight: f32,
+    scale: LossScale,
     keep: Keep,
 ) -> Result<BatchLoss> {
     let (logits, tape) = batch.forward(decoder, Some(prefix.clone()), keep)?;
@@ -54,7 +62,7 @@ pub fn batch_loss(
     let likelihood = to_vec(scores.log_likelihood());
     let target_rows: Vec<usize> = batch.target_rows().collect();
     let n_rows = prefix.dims()[0];
-    let mut weights = vec![token_weight; likelihood.len()];
+    let mut weights = vec![scale.token_weight; likelihood.len()];
     let mut extra = 0.0;
 
     // Contrast: the right user must beat the partner by a margin, per target token.
@@ -81,7 +89,7 @@ pub fn batch_loss(
         for row in (0..n_rows).filter(|row| is_active(*row)) {
             extra += f64::from(
                 recipe.contrast_weight
-                    * row_weight
+                    * scale.row_weight
                     * (recipe.contrast_margin - gap[row] / count[row] as f32),
             );
         }
@@ -90,7 +98,7 @@ pub fn batch_loss(
             .enumerate()
             .filter(|(_, row)| is_active(**row))
         {
-            let weight = recipe.contrast_weight * row_weight / count[*row] as f32;
+            let weight = recipe.contrast_weight * scale.row_weight / count[*row] as f32;
             weights[target] += weight;
             partner_weights[target] -= weight;
         }
@@ -108,7 +116,7 @@ pub fn batch_loss(
         let (logits, _) = teacher.forward(decoder, None, Keep::LayerInputs)?;
         let teacher = activation::log_softmax(logits.cast(burn::tensor::DType::F32), 1);
         let student = scores.log_probabilities().clone();
-        let weight = recipe.distill_weight * token_weight;
+        let weight = recipe.distill_weight * scale.token_weight;
         let divergence = (teacher.clone().exp() * (teacher.clone() - student.clone()))
             .sum()
             .into_scalar::<f32>();

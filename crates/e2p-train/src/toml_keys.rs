@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use strsim::normalized_damerau_levenshtein as likeness;
 use toml::{Table, Value};
 
 use crate::error::{Result, TrainError};
@@ -62,16 +63,16 @@ fn unknown_keys(table: &Table, known: &Table, path: &str, problems: &mut Vec<Str
     for (key, value) in table {
         match (known.get(key), value) {
             (None, _) => {
-                let nearest = known.keys().max_by(|a, b| {
-                    strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key))
-                });
+                let nearest = known
+                    .keys()
+                    .max_by(|a, b| likeness(a, key).total_cmp(&likeness(b, key)));
                 let nearest = nearest.map_or(String::new(), |nearest| {
                     format!("; did you mean `{path}{nearest}`?")
                 });
                 problems.push(format!("unknown key `{path}{key}`{nearest}"));
             }
             (Some(Value::Table(known)), Value::Table(table)) => {
-                unknown_keys(table, known, &format!("{path}{key}."), problems)
+                unknown_keys(table, known, &format!("{path}{key}."), problems);
             }
             (Some(Value::Table(_)), _) => problems.push(format!(
                 "`{path}{key}` is {value}, expected a table of keys"
@@ -86,10 +87,10 @@ pub(crate) fn differences(a: &Table, b: &Table, path: &str, out: &mut Vec<String
     for (key, value) in a {
         match (value, b.get(key)) {
             (Value::Table(a), Some(Value::Table(b))) => {
-                differences(a, b, &format!("{path}{key}."), out)
+                differences(a, b, &format!("{path}{key}."), out);
             }
             (value, Some(other)) if value != other => {
-                out.push(format!("`{path}{key}` was {value} and is now {other}"))
+                out.push(format!("`{path}{key}` was {value} and is now {other}"));
             }
             _ => {}
         }

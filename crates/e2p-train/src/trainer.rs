@@ -22,7 +22,7 @@ use crate::earlier::EarlierStore;
 use crate::error::{Result, TrainError};
 use crate::gradients::{clip, grad_norm};
 use crate::inputs::{Inputs, TokenizedExample};
-use crate::loss::{Comparison, batch_loss};
+use crate::loss::{Comparison, LossScale, batch_loss};
 use crate::observe::{Observer, StepReport, ValidReport};
 use crate::recipe::Recipe;
 use crate::run_dir::{MetricsLine, RunDir, RunInputs, State};
@@ -196,15 +196,17 @@ pub fn train(
             };
             let batch = earlier.batch(decoder, &rows)?;
             let frozen = prefix.clone().inner();
-            let weights = (1.0 / n_targets as f32, 1.0 / n_rows as f32);
+            let scale = LossScale {
+                token_weight: 1.0 / n_targets as f32,
+                row_weight: 1.0 / n_rows as f32,
+            };
             let loss = batch_loss(
                 decoder,
                 &batch,
                 frozen,
                 &recipe.loss,
                 &comparison,
-                weights.0,
-                weights.1,
+                scale,
                 keep,
             )?;
             let mut surrogate = (prefix.clone() * loss.d_prefix).sum();

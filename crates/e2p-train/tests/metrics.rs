@@ -49,7 +49,7 @@ fn f1_is_parlais() {
             f1(answer, reference),
             &case["f1"],
             &format!("{answer:?} and {reference:?}"),
-        )
+        );
     });
 }
 

@@ -54,9 +54,9 @@ pub(crate) fn run(
         let backbone = Backbone::load(&args.backbone.backbone, global)?;
         let line = GenerateLine {
             prompt: PromptText::Text(prompt.clone()),
-            user: None,
+            user: args.user.clone(),
         };
-        let inputs = Inputs::new(&backbone);
+        let inputs = Inputs::new(&backbone, &args.personal, args.user.as_deref())?;
         let item = prepare(&backbone, &inputs, args, sampling(args, global, 0), line)?;
         if !output.is_json() {
             return stream(&backbone, item, output);
@@ -71,7 +71,7 @@ pub(crate) fn run(
         .expect("clap requires a prompt or an input");
     let lines = lines::read::<GenerateLine>(path)?;
     let backbone = Backbone::load(&args.backbone.backbone, global)?;
-    let inputs = Inputs::new(&backbone);
+    let inputs = Inputs::new(&backbone, &args.personal, args.user.as_deref())?;
     let mut errors = LineErrors::new(path);
     let mut items = Vec::with_capacity(lines.len());
     for (stream, line) in (0..).zip(lines) {
@@ -128,9 +128,9 @@ fn prepare(
     sampling: SamplingConfig,
     line: GenerateLine,
 ) -> anyhow::Result<Item> {
-    let ids = backbone.encode_prompt(&line.prompt, args.chat)?;
+    let ids = inputs.encode(&line.prompt, args.chat)?;
     let config = backbone.decoder.config();
-    let prompt_len = inputs.extra_positions() + ids.len();
+    let prompt_len = inputs.extra_positions() + ids.ids.len();
     let context = config.max_seq_len;
     let room = context.saturating_sub(prompt_len);
     let max_new_tokens = args

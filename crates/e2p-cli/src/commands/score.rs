@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::{GlobalArgs, ScoreArgs};
 use crate::backbone::{Backbone, PromptText};
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, PromptIds};
 use crate::interrupt;
 use crate::lines::{self, LineErrors};
 use crate::output::Output;
@@ -36,7 +36,7 @@ struct ScoreLine {
 /// A line as ids.
 struct Item {
     line: usize,
-    prompt: Vec<u32>,
+    prompt: PromptIds,
     target: Vec<u32>,
     user: Option<String>,
 }
@@ -58,7 +58,7 @@ pub(crate) fn run(
     let backbone = Backbone::load(&args.backbone.backbone, global)?;
     let scorer = Scorer {
         backbone: &backbone,
-        inputs: Inputs::new(&backbone),
+        inputs: Inputs::new(&backbone, &args.personal, None)?,
     };
 
     let mut errors = LineErrors::new(&args.input);
@@ -128,7 +128,7 @@ enum Job {
 
 /// Puts every line that has a target into one job.
 fn plan(window: &[Item]) -> Vec<Job> {
-    let mut groups: BTreeMap<(&[u32], Option<&str>), Vec<usize>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&PromptIds, Option<&str>), Vec<usize>> = BTreeMap::new();
     for (index, item) in window
         .iter()
         .enumerate()
@@ -139,7 +139,7 @@ fn plan(window: &[Item]) -> Vec<Job> {
             .or_default()
             .push(index);
     }
-    let length = |index: &usize| window[*index].prompt.len() + window[*index].target.len();
+    let length = |index: &usize| window[*index].prompt.ids.len() + window[*index].target.len();
     let (shared, single): (Vec<_>, Vec<_>) =
         groups.into_values().partition(|group| group.len() > 1);
     let mut single = single.concat();
@@ -183,10 +183,11 @@ struct Scorer<'a> {
 
 impl Scorer<'_> {
     fn encode(&self, line: usize, value: ScoreLine, chat: bool) -> anyhow::Result<Item> {
-        let prompt = self.backbone.encode_prompt(&value.prompt, chat)?;
+        let prompt = self.inputs.encode(&value.prompt, chat)?;
         let target = self.backbone.tokenizer.encode(&value.target, false)?;
         // The last target token is predicted and not read.
-        let needed = self.inputs.extra_positions() + prompt.len() + target.len().saturating_sub(1);
+        let needed =
+            self.inputs.extra_positions() + prompt.ids.len() + target.len().saturating_sub(1);
         let context = self.backbone.decoder.config().max_seq_len;
         anyhow::ensure!(
             needed <= context,
@@ -326,7 +327,10 @@ mod tests {
     fn item(prompt: &[u32], target_len: usize) -> Item {
         Item {
             line: 1,
-            prompt: prompt.to_vec(),
+            prompt: PromptIds {
+                ids: prompt.to_vec(),
+                slot: 0,
+            },
             target: vec![0; target_len],
             user: None,
         }

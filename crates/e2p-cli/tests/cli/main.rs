@@ -6,5 +6,6 @@ mod generate;
 mod help;
 #[cfg(feature = "hub")]
 mod hub;
+mod method;
 mod score;
 mod support;

@@ -1,0 +1,300 @@
+//! Train, evaluate and use an adapter from the shell, on a world made by `quickstart`'s own parts in miniature.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use e2p_train::burn::tensor::Device;
+use e2p_train::{PretrainRecipe, World, WorldSize, pretrain};
+use serde_json::Value;
+
+use crate::support::{e2p, shown, stdout};
+
+/// A world in which nothing is learned and everything runs.
+fn world(dir: &Path) {
+    let size = WorldSize {
+        population: 20,
+        users: [12, 4, 4],
+        questions: 3,
+    };
+    let mut world = World::new(1);
+    let text = world.population_text(size.population, size.questions);
+    world
+        .write(size, &dir.join("data"), &dir.join("users.safetensors"))
+        .unwrap();
+    let recipe = PretrainRecipe {
+        vocab_size: 300,
+        d_model: 16,
+        n_layers: 2,
+        n_heads: 2,
+        n_kv_heads: 1,
+        d_ff: 32,
+        max_seq_len: 160,
+        window: 32,
+        batch_size: 2,
+        steps: 2,
+        ..PretrainRecipe::default()
+    };
+    pretrain(
+        &recipe,
+        &text,
+        &dir.join("backbone"),
+        &Device::default(),
+        |_| true,
+    )
+    .unwrap();
+}
+
+fn train(dir: &Path, run: &str, more: &[&str]) -> Command {
+    let mut args = vec!["train".to_owned(), "synthetic".into()];
+    for key in ["backbone", "data"] {
+        args.extend(["--set".into(), format!("{key}={}", dir.join(key).display())]);
+    }
+    let users = dir.join("users.safetensors");
+    args.extend(["--set".into(), format!("users={}", users.display())]);
+    args.extend([
+        "--out".into(),
+        dir.join(run).display().to_string(),
+        "--quiet".into(),
+    ]);
+    args.extend(more.iter().map(ToString::to_string));
+    e2p(args)
+}
+
+fn adapter(dir: &Path, run: &str) -> Vec<u8> {
+    std::fs::read(dir.join(run).join("adapter/adapter_model.safetensors")).unwrap()
+}
+
+#[test]
+fn a_run_killed_twenty_times_ends_as_the_uninterrupted_one() {
+    let dir = tempfile::tempdir().unwrap();
+    world(dir.path());
+    // Long enough for twenty kills.
+    let set = [
+        "--set",
+        "train.epochs=1500",
+        "--set",
+        "train.batch_size=6",
+        "--set",
+        "train.checkpoint_every=5",
+        "--set",
+        "train.eval_every=50",
+    ];
+    stdout(&mut train(dir.path(), "whole", &set));
+    let mut kills = 0;
+    // A fixed sequence of moments from 60 to 200 ms: some fall into a save, some before the first one.
+    let mut moment = 7u64;
+    while kills < 20 {
+        let more: Vec<&str> = if dir.path().join("killed/recipe.toml").exists() {
+            set.into_iter().chain(["--resume"]).collect()
+        } else {
+            set.into_iter().chain(["--force"]).collect()
+        };
+        let mut command = train(dir.path(), "killed", &more);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        moment = (moment * 1_103_515_245 + 12_345) % (1 << 31);
+        std::thread::sleep(Duration::from_millis(60 + moment % 140));
+        child.kill().unwrap(); // SIGKILL on Unix
+        let status = child.wait().unwrap();
+        if status.success() {
+            break;
+        }
+        kills += 1;
+    }
+    let mut last = train(
+        dir.path(),
+        "killed",
+        &set.into_iter().chain(["--resume"]).collect::<Vec<_>>(),
+    );
+    stdout(&mut last);
+    assert_eq!(kills, 20, "the run is long enough for twenty kills");
+    assert_eq!(adapter(dir.path(), "killed"), adapter(dir.path(), "whole"));
+}
+
+#[test]
+fn a_trained_adapter_is_evaluated_scored_with_and_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    world(dir);
+    let trained = stdout(&mut train(
+        dir,
+        "run",
+        &[
+            "--set",
+            "train.max_steps=3",
+            "--set",
+            "optim.lr=0.1",
+            "--baseline",
+            "--json",
+        ],
+    ));
+    let trained: Value = serde_json::from_str(trained.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&trained["steps"], &trained["soft_prompt"]["steps"]),
+        (&Value::from(3), &Value::from(3))
+    );
+
+    let run = dir.join("run");
+    let report = stdout(&mut e2p([run.to_str().unwrap()]
+        .into_iter()
+        .fold(vec!["eval"], |mut args, run| {
+            args.push(run);
+            args
+        })
+        .into_iter()
+        .chain(["--json", "--quiet", "--generate", "2"])));
+    let report: Value = serde_json::from_str(report.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        report["conditions"].as_object().unwrap().len(),
+        10,
+        "{report}"
+    );
+    assert!(report["gains"]["e2p_vs_shuffled"]["nll"]["low"].is_number());
+    assert!(
+        report["cost"]["text"]["prompt_tokens"].as_f64()
+            > report["cost"]["e2p"]["prompt_tokens"].as_f64()
+    );
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("e2p_shuffled") && run.join("report.json").is_file());
+
+    // Two users, a stranger.
+    let lines = dir.join("lines.jsonl");
+    let line = |user: &str| {
+        format!(
+            "{{\"prompt\": \"User: What should I drink?\\nBot:\", \"target\": \" Try green tea.\", \"user\": \"{user}\"}}\n"
+        )
+    };
+    std::fs::write(
+        &lines,
+        line("test-0000") + &line("test-0001") + &line("test-0000"),
+    )
+    .unwrap();
+    let users = dir.join("users.safetensors");
+    let backbone = dir.join("backbone");
+    let personal = |verb: &str| {
+        let mut command = e2p([verb, "--quiet", "--backbone"]);
+        command
+            .arg(&backbone)
+            .arg("--adapter")
+            .arg(&run)
+            .arg("--users")
+            .arg(&users);
+        command
+    };
+    let scores = stdout(personal("score").arg("--input").arg(&lines));
+    let scores: Vec<Value> = scores
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(scores[0], scores[2]);
+    assert_ne!(scores[0]["logprob"], scores[1]["logprob"], "users differ");
+    std::fs::write(&lines, line("nobody")).unwrap();
+    let paths = [(dir, "[DIR]")];
+    let refused = shown(personal("score").arg("--input").arg(&lines), &paths);
+    assert!(
+        refused.contains("exit: 2")
+            && refused.contains("nobody")
+            && refused.contains("--cold-start"),
+        "{refused}"
+    );
+    stdout(
+        personal("score")
+            .arg("--cold-start")
+            .arg("--input")
+            .arg(&lines),
+    );
+    stdout(personal("generate").args([
+        "--user",
+        "test-0001",
+        "--prompt",
+        "What should I drink?",
+        "--chat",
+        "--max-new-tokens",
+        "5",
+    ]));
+
+    // The wrong backbone and the wrong space.
+    let other = shown(
+        e2p([
+            "generate",
+            "--quiet",
+            "--prompt",
+            "x",
+            "--cold-start",
+            "--adapter",
+        ])
+        .arg(&run)
+        .arg("--backbone")
+        .arg(crate::support::golden("llama")),
+        &paths,
+    );
+    assert!(
+        other.contains("exit: 2") && other.contains("was trained on the backbone"),
+        "{other}"
+    );
+    for name in ["safetensors", "ids.txt"] {
+        std::fs::copy(
+            dir.join(format!("users.{name}")),
+            dir.join(format!("others.{name}")),
+        )
+        .unwrap();
+    }
+    let mut wrong = e2p([
+        "generate",
+        "--quiet",
+        "--prompt",
+        "x",
+        "--user",
+        "test-0000",
+        "--adapter",
+    ]);
+    wrong
+        .arg(&run)
+        .arg("--backbone")
+        .arg(&backbone)
+        .arg("--users")
+        .arg(dir.join("others.safetensors"));
+    let text = shown(&mut wrong, &paths);
+    assert!(
+        text.contains("exit: 2") && text.contains("--space users"),
+        "{text}"
+    );
+    stdout(wrong.args(["--space", "users"]));
+}
+
+#[test]
+fn recipes_are_listed_shown_and_checked() {
+    let list = stdout(&mut e2p(["recipe", "list"]));
+    for name in ["personachat", "headlines", "recommendation", "synthetic"] {
+        assert!(list.contains(name), "{list}");
+        stdout(&mut e2p(["recipe", "check", name]));
+    }
+    let shown_recipe = stdout(&mut e2p([
+        "recipe",
+        "show",
+        "personachat",
+        "--set",
+        "optim.lr=3e-4",
+    ]));
+    assert!(shown_recipe.contains("lr = 0.0003"), "{shown_recipe}");
+    let wrong = shown(
+        &mut e2p([
+            "recipe",
+            "check",
+            "personachat",
+            "--set",
+            "optim.rl=1",
+            "--set",
+            "train.epoch=1",
+        ]),
+        &[],
+    );
+    assert!(
+        wrong.contains("exit: 1") && wrong.contains("optim.lr") && wrong.contains("train.epochs"),
+        "{wrong}"
+    );
+}
