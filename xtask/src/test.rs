@@ -46,7 +46,29 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
         .run()?;
     }
     cmd!(sh, "cargo test {locked...} --workspace --doc").run()?;
-    Ok(())
+    examples(sh)
+}
+
+/// Builds every example with the features of the tests and runs the one of each library crate.
+fn examples(sh: &Shell) -> Result<()> {
+    let locked = workspace::locked();
+    cmd!(sh, "cargo build {locked...} --workspace --examples").run()?;
+    let folder = workspace::target_dir().join("debug/examples");
+    let run = |name: &str, arguments: &[&str]| -> Result<()> {
+        let program = folder.join(name);
+        Ok(cmd!(sh, "{program} {arguments...}").run()?)
+    };
+    run(
+        "greedy",
+        &["crates/e2p-model/tests/golden/llama", "Once upon a time"],
+    )?;
+    run("personalize", &["crates/e2p-model/tests/golden/llama"])?;
+    run("train_and_evaluate", &["--tiny"])?;
+    let folder = sh.create_temp_dir()?;
+    let users = folder.path().join("users.safetensors");
+    let users = users.to_string_lossy();
+    run("lookup", &["--make", "1000", "16", &users])?;
+    run("lookup", &[&users, "100"])
 }
 
 /// Plain `cargo test`, because nextest's process for each test would create the device and compile its shaders anew

@@ -66,6 +66,7 @@ impl<'a> ExampleEncoder<'a> {
     }
 
     /// The same without a context to fit into: nothing is truncated, and the caller checks lengths.
+    #[must_use]
     pub fn without_limit(mut self) -> Self {
         self.budget = usize::MAX;
         self

@@ -5,9 +5,14 @@
 use std::path::Path;
 
 use anyhow::Context;
+use burn::module::Module;
+use burn::tensor::Device;
+use e2p_data::{DataDir, UserEmbeddings};
 use e2p_model::{
     Checkpoint, DecoderConfig, Positions, RotaryScaling, Tokenizer, parse_config, read_json,
 };
+use e2p_prefix::Adapter;
+use e2p_train::{MetricsLine, RunDir};
 use serde_json::{Map, Value, json};
 
 use crate::args::{GlobalArgs, InspectArgs};
@@ -25,13 +30,12 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> anyhow::Result<()> {
     let path = resolve(&args.path, global)?;
-    let facts = if path.join("config.json").is_file() {
-        let described = backbone(&path);
-        described.with_context(|| format!("cannot describe the backbone `{}`", args.path))?
-    } else {
+    let facts = describe(&path).with_context(|| format!("cannot describe `{}`", args.path))?;
+    let Some(facts) = facts else {
         return Err(hinted(
             format!("`{}` is nothing that e2p knows", args.path),
-            "a backbone is a Hugging Face directory with config.json, *.safetensors and tokenizer.json",
+            "a backbone (config.json), an adapter (adapter_config.json), a run (recipe.toml), a data directory (dataset.json), or a \
+             file of user embeddings (.safetensors, .npy, .parquet, .jsonl)",
         ));
     };
     if output.is_json() {
@@ -45,6 +49,129 @@ pub(crate) fn run(
         output.line(&format!("{:<width$}  {value}", name.replace('_', " ")))?;
     }
     Ok(())
+}
+
+/// What `path` is, by a file that it must have; `None` for nothing known.
+fn describe(path: &Path) -> anyhow::Result<Option<Facts>> {
+    let has = |name: &str| path.join(name).is_file();
+    Ok(Some(if has("config.json") {
+        backbone(path)?
+    } else if has("adapter_config.json") {
+        adapter(path)?
+    } else if has("recipe.toml") {
+        run_facts(path)?
+    } else if has("dataset.json") {
+        data(path)?
+    } else if path.is_file() {
+        embeddings(path)?
+    } else {
+        return Ok(None);
+    }))
+}
+
+fn facts<const N: usize>(all: [(&str, Value); N]) -> Facts {
+    let named = all
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    named.collect()
+}
+
+fn adapter(dir: &Path) -> anyhow::Result<Facts> {
+    // The whole adapter, so that broken tensors show here and not at the first request.
+    let adapter = Adapter::load(dir, &Device::default())?;
+    let (config, projector) = (&adapter.config, &adapter.config.projector);
+    let space = &config.embedding_space;
+    Ok(facts([
+        ("kind", json!("adapter")),
+        ("method", json!(config.method)),
+        ("trained_parameters", json!(adapter.projector.num_params())),
+        ("preset", json!(projector.preset)),
+        ("soft_tokens", json!(projector.n_prefix)),
+        ("position", json!(config.position)),
+        ("soft_token_rms", json!(adapter.projector.scale())),
+        (
+            "embedding_space",
+            json!(format!("{} with {} dimensions", space.name, space.dim)),
+        ),
+        ("backbone", json!(config.base_model_name_or_path)),
+        (
+            "backbone_kind",
+            json!(format!(
+                "{}, d_model {}, vocabulary {}",
+                config.backbone.model_type, config.backbone.d_model, config.backbone.vocab_size
+            )),
+        ),
+        (
+            "backbone_fingerprint",
+            json!(format!("sha256:{}", config.backbone.fingerprint)),
+        ),
+        ("recipe_hash", json!(config.recipe_hash)),
+        ("format_version", json!(config.format_version)),
+    ]))
+}
+
+fn run_facts(dir: &Path) -> anyhow::Result<Facts> {
+    let recipe = RunDir::recipe(dir)?;
+    let (mut steps, mut total, mut loss, mut best) = (0, 0, None, None::<f64>);
+    for line in RunDir::metrics(dir).unwrap_or_default() {
+        match line {
+            MetricsLine::Step(report) => {
+                (steps, total, loss) = (report.step, report.total_steps, Some(report.loss));
+            }
+            MetricsLine::Valid(report) => {
+                best = Some(best.map_or(report.valid_nll, |best| best.min(report.valid_nll)));
+            }
+        }
+    }
+    let adapter = RunDir::adapter_path(dir);
+    let state = if adapter.is_dir() {
+        "finished"
+    } else {
+        "unfinished; go on with: e2p train --resume --out"
+    };
+    Ok(facts([
+        ("kind", json!("run")),
+        ("state", json!(state)),
+        ("task", json!(recipe.task)),
+        ("method", json!(recipe.method)),
+        ("steps", json!(format!("{steps} of {total}"))),
+        ("last_loss", json!(loss)),
+        ("best_valid_nll", json!(best)),
+        ("backbone", json!(recipe.backbone)),
+        ("data", json!(recipe.data)),
+        ("users", json!(recipe.users)),
+        ("seed", json!(recipe.seed)),
+        ("recipe_hash", json!(recipe.hash())),
+        ("has_report", json!(dir.join("report.json").is_file())),
+    ]))
+}
+
+fn data(dir: &Path) -> anyhow::Result<Facts> {
+    let data = DataDir::open(dir)?;
+    let info = data.info();
+    let Value::Object(mut facts) = serde_json::to_value(info)? else {
+        unreachable!("a struct is an object");
+    };
+    facts.shift_insert(0, "kind".into(), json!("data directory"));
+    Ok(facts)
+}
+
+fn embeddings(path: &Path) -> anyhow::Result<Facts> {
+    let users = UserEmbeddings::open(path)?;
+    users.validate()?;
+    let statistics = users.statistics()?;
+    let dead = statistics.std.iter().filter(|std| **std < 1e-6).count();
+    Ok(facts([
+        ("kind", json!("user embeddings")),
+        ("users", json!(users.len())),
+        ("dimensions", json!(users.dim())),
+        (
+            "element_type",
+            json!(format!("{:?}", users.element_type()).to_lowercase()),
+        ),
+        ("dead_dimensions", json!(dead)),
+        ("first_ids", json!(users.ids().take(3).collect::<Vec<_>>())),
+    ]))
 }
 
 fn backbone(dir: &Path) -> anyhow::Result<Facts> {

@@ -67,7 +67,7 @@ pub(crate) fn answers(
         let generations = generator.generate(&requests, |_| ControlFlow::Continue(()))?;
         for (index, generation) in indices.iter().zip(generations) {
             debug_assert_ne!(generation.finish, Finish::Interrupted);
-            out[*index] = generation.text.trim().to_owned();
+            generation.text.trim().clone_into(&mut out[*index]);
         }
         finished += indices.len();
         if !go_on(finished) {
