@@ -29,9 +29,11 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     let locked = workspace::locked();
     let smoke = args.smoke.then_some("--test");
     let filter = args.filter.as_deref();
+    // The whole workspace, so that burn is built with the features of every other command; only bench targets run.
+    let all = "*";
     cmd!(
         sh,
-        "cargo bench {locked...} -p e2p-bench --benches -- {smoke...} {filter...}"
+        "cargo bench {locked...} --workspace --bench {all} -- {smoke...} {filter...}"
     )
     .run()?;
     Ok(())

@@ -1,6 +1,7 @@
-//! `fuzz`: every fuzz target of every crate for a bounded time, on a corpus seeded from the golden fixtures.
+//! `fuzz`: every fuzz target of every crate for a bounded time, on a corpus seeded from `fuzz/seeds/TARGET` or the golden fixtures.
 //!
-//! Needs the nightly toolchain and cargo-fuzz; the fuzz crates are workspaces of their own, so nothing else does.
+//! Needs cargo-fuzz. The sanitizer flags that it passes are unstable: the nightly toolchain is used where there is one, else the stable
+//! one with `RUSTC_BOOTSTRAP=1`, for the fuzz crates only, which are workspaces of their own.
 
 use std::path::Path;
 
@@ -21,10 +22,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
+    let toolchain = workspace::runs(sh, "cargo", &["+nightly", "--version"]).then_some("+nightly");
     ensure!(
-        workspace::runs(sh, "cargo", &["+nightly", "fuzz", "--version"]),
-        "fuzzing needs the nightly toolchain and cargo-fuzz:\n  rustup toolchain install nightly\n  cargo install cargo-fuzz"
+        workspace::runs(sh, "cargo", &["fuzz", "--version"]),
+        "fuzzing needs cargo-fuzz:\n  cargo install cargo-fuzz"
     );
+    let _unstable = toolchain
+        .is_none()
+        .then(|| sh.push_env("RUSTC_BOOTSTRAP", "1"));
     let targets = workspace::files(&workspace::root().join("crates"), &|path| {
         path.extension().is_some_and(|e| e == "rs")
             && path
@@ -51,7 +56,7 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
             .nth(2)
             .context("a target lies in fuzz/fuzz_targets")?;
         ran += 1;
-        if !run_target(sh, folder, &name, args.seconds)? {
+        if !run_target(sh, toolchain, folder, &name, args.seconds)? {
             crashed.push(format!(
                 "{name} (inputs in {})",
                 folder.join("artifacts").join(&name).display()
@@ -70,13 +75,27 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn run_target(sh: &Shell, folder: &Path, name: &str, seconds: u32) -> Result<bool> {
+fn run_target(
+    sh: &Shell,
+    toolchain: Option<&str>,
+    folder: &Path,
+    name: &str,
+    seconds: u32,
+) -> Result<bool> {
     let corpus = folder.join("corpus").join(name);
     let seeds = workspace::target_dir().join("fuzz-seeds").join(name);
     sh.remove_path(&seeds)?;
     sh.create_dir(&corpus)?;
     sh.create_dir(&seeds)?;
-    write_seeds(name, &seeds)?;
+    let own = folder.join("seeds").join(name);
+    if own.is_dir() {
+        for seed in workspace::files(&own, &|_| true)? {
+            let file = seed.file_name().context("a seed is a file")?;
+            sh.copy_file(&seed, seeds.join(file))?;
+        }
+    } else {
+        write_seeds(name, &seeds)?;
+    }
     // The workspace's versions, not the newest that happen to fit; cargo adds what only the fuzz crate uses.
     sh.copy_file("Cargo.lock", folder.join("Cargo.lock"))?;
     let target_dir = workspace::target_dir().join("fuzz");
@@ -89,7 +108,7 @@ fn run_target(sh: &Shell, folder: &Path, name: &str, seconds: u32) -> Result<boo
     ];
     Ok(cmd!(
         sh,
-        "cargo +nightly fuzz run --fuzz-dir {folder} --target-dir {target_dir} {name} {corpus} {seeds} -- {limits...}"
+        "cargo {toolchain...} fuzz run --fuzz-dir {folder} --target-dir {target_dir} {name} {corpus} {seeds} -- {limits...}"
     )
     .run()
     .is_ok())

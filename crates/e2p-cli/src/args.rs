@@ -157,6 +157,16 @@ pub(crate) struct GenerateArgs {
     /// The user who asks, where a line names nobody
     #[arg(long, value_name = "ID", requires = "adapter")]
     pub(crate) user: Option<String>,
+    /// How strongly the user counts: 1 as trained, 0 the cold-start user, above 1 amplified (twice the work unless 1)
+    #[arg(
+        long,
+        default_value_t = 1.0,
+        value_name = "W",
+        requires = "adapter",
+        allow_negative_numbers = true,
+        help_heading = "Personalization"
+    )]
+    pub(crate) strength: f32,
     /// JSON lines with `prompt`; `-` reads stdin
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) input: Option<PathBuf>,

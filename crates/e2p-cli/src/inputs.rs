@@ -166,6 +166,24 @@ impl<'a> Inputs<'a> {
         Ok(embeds.squeeze_dim(0))
     }
 
+    /// The prompt as the cold-start user has it, to contrast a user's own with; `None` without an adapter.
+    ///
+    /// # Errors
+    /// An id without embedding.
+    pub(crate) fn cold_start(&self, prompt: &PromptIds) -> anyhow::Result<Option<Prompt>> {
+        let Some(personal) = &self.personal else {
+            return Ok(None);
+        };
+        let decoder = &self.backbone.decoder;
+        let (embeds, _) = decoder.embed_rows(&[&prompt.ids], Padding::Right)?;
+        let prefix = personal.adapter.projector.default_prefix(1);
+        let embeds = inject(embeds.clone(), prefix.cast(embeds.dtype()), &[prompt.slot]);
+        Ok(Some(Prompt::Embeds {
+            inputs_embeds: embeds.squeeze_dim(0),
+            ids: prompt.ids.clone(),
+        }))
+    }
+
     /// The same as a prompt of the generator.
     ///
     /// # Errors

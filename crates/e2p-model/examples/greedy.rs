@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (decoder, _) = Decoder::from_dir(dir, &LoadOptions::default(), &Device::default())?;
     let request = GenerateRequest {
         prompt: Prompt::Ids(tokenizer.encode(&prompt, true)?),
+        guidance: None,
         sampling: SamplingConfig::default(), // greedy
         stop: StopConditions {
             eos_token_ids: tokenizer.eos_token_ids(&decoder.config().eos_token_ids),

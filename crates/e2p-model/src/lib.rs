@@ -41,8 +41,8 @@ pub use encoder::SentenceEncoder;
 pub use error::{ModelError, Result};
 pub use families::parse_config;
 pub use generate::{
-    Detokenizer, Finish, GenerateRequest, Generation, Generator, Prompt, Sampler, SamplingConfig,
-    Step, StopConditions, TextStream, argmax,
+    Detokenizer, Finish, GenerateRequest, Generation, Generator, Guidance, Prompt, Sampler,
+    SamplingConfig, Step, StopConditions, TextStream, argmax,
 };
 pub use kv_cache::KvCache;
 pub use load::{

@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 
 use common::{device, shared_model};
 use e2p_model::{
-    Decoder, Finish, GenerateRequest, Generation, Generator, LoadOptions, ModelError, Padding,
-    Prompt, SamplingConfig, StopConditions, Tokenizer,
+    Decoder, Finish, GenerateRequest, Generation, Generator, Guidance, LoadOptions, ModelError,
+    Padding, Prompt, SamplingConfig, StopConditions, Tokenizer,
 };
 use serde_json::Value;
 
@@ -39,6 +39,7 @@ impl Checkpoint {
     fn request(&self, prompt: &[u32], max_new_tokens: usize) -> GenerateRequest {
         GenerateRequest {
             prompt: Prompt::Ids(prompt.to_vec()),
+            guidance: None,
             sampling: SamplingConfig::default(),
             stop: StopConditions {
                 eos_token_ids: self
@@ -294,4 +295,44 @@ fn repetition_penalty_and_sampling_are_seeded() {
     };
     assert_eq!(generate(1), generate(1));
     assert_ne!(generate(1), generate(2));
+}
+
+/// Strength 1 is the prompt, 0 its base, and a guided row beside others is a guided row alone.
+#[test]
+fn guidance_goes_from_the_base_to_the_prompt_and_beyond() {
+    let Some(checkpoint) = load("stories260k") else {
+        return;
+    };
+    let prompts = checkpoint.prompts();
+    let (prompt, base) = (&prompts[0], &prompts[1]);
+    let guided = |strength: f32| GenerateRequest {
+        guidance: Some(Guidance {
+            base: Prompt::Ids(base.clone()),
+            strength,
+        }),
+        ..checkpoint.request(prompt, 24)
+    };
+    let plain =
+        checkpoint.generate(&[checkpoint.request(prompt, 24), checkpoint.request(base, 24)]);
+    let one = |strength: f32| checkpoint.generate(&[guided(strength)]).remove(0);
+    assert_eq!(one(1.0), plain[0]);
+    assert_eq!(one(0.0), plain[1]);
+    let amplified = one(3.0);
+    assert!(amplified != plain[0] && amplified != plain[1]);
+    // Rows that end early leave the batch, guided or not.
+    let together = checkpoint.generate(&[
+        checkpoint.request(base, 3),
+        guided(3.0),
+        checkpoint.request(prompt, 24),
+        GenerateRequest {
+            stop: StopConditions {
+                max_new_tokens: 5,
+                ..StopConditions::default()
+            },
+            ..guided(0.0)
+        },
+    ]);
+    assert_eq!(together[1], amplified);
+    assert_eq!(together[2], plain[0]);
+    assert_eq!(together[3].ids, plain[1].ids[..5]);
 }

@@ -18,6 +18,7 @@ fn greedy(decoder: &Decoder, golden: &Golden, repetition_penalty: f32) -> Vec<Ve
         .into_iter()
         .map(|row| GenerateRequest {
             prompt: Prompt::Ids(row[..5].to_vec()),
+            guidance: None,
             sampling: SamplingConfig {
                 repetition_penalty,
                 ..SamplingConfig::default()

@@ -90,11 +90,15 @@ impl RunDir {
     /// # Errors
     /// A directory that holds a run, or anything else, or that cannot be written.
     pub fn create(path: &Path, recipe: &Recipe, inputs: &RunInputs, force: bool) -> Result<Self> {
-        let is_taken = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
-        if is_taken {
-            if !(force && path.join(RECIPE).is_file()) {
-                return Err(TrainError::RunExists { path: path.into() });
-            }
+        // The recipe is written last: without it, what is there is what a kill left of a run that never began.
+        let is_run = path.join(RECIPE).is_file();
+        let is_begun = is_run
+            || fs::read_dir(path)
+                .is_ok_and(|entries| entries.flatten().any(|entry| is_foreign(&entry)));
+        if is_begun && !(force && is_run) {
+            return Err(TrainError::RunExists { path: path.into() });
+        }
+        if path.is_dir() {
             for part in [RECIPE, RUN, METRICS] {
                 let file = path.join(part);
                 if file.exists() {
@@ -359,6 +363,13 @@ impl RunDir {
         }
         Ok(())
     }
+}
+
+/// Whether a run leaves nothing of this name behind before its first step.
+fn is_foreign(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let name = name.to_string_lossy();
+    ![RUN, CHECKPOINTS].contains(&&*name) && !name.starts_with(".tmp")
 }
 
 fn json<T: Serialize>(value: &T) -> Vec<u8> {

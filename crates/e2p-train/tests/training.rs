@@ -257,3 +257,25 @@ fn a_run_directory_that_cannot_be_written_is_found_out_before_the_first_step() {
     assert!(error.to_string().contains("file"), "{error}");
     assert_eq!(watched.0, usize::MAX, "no step was made");
 }
+
+#[test]
+fn what_a_kill_left_before_the_first_step_is_no_run_and_anything_else_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = Small::tiny().write(dir.path(), &["train.max_steps=1"]);
+    let inputs = open(&recipe);
+    let begin = |run: &Path, start: Start| train(&recipe, &inputs, run, start, &mut Silent);
+    // Killed before the recipe, which is written last.
+    let killed = dir.path().join("killed");
+    std::fs::create_dir_all(killed.join("checkpoints")).unwrap();
+    std::fs::write(killed.join("run.json"), "{").unwrap();
+    begin(&killed, Start::Fresh).unwrap();
+    // Somebody's directory is never taken over, not even by force.
+    let foreign = dir.path().join("foreign");
+    std::fs::create_dir_all(&foreign).unwrap();
+    std::fs::write(foreign.join("thesis.tex"), "years").unwrap();
+    for start in [Start::Fresh, Start::Force] {
+        let error = begin(&foreign, start).unwrap_err().to_string();
+        assert!(error.contains("foreign"), "{error}");
+    }
+    assert!(foreign.join("thesis.tex").is_file());
+}

@@ -4,7 +4,9 @@
 
 use std::ops::ControlFlow;
 
-use e2p_model::{Finish, GenerateRequest, Generation, Generator, SamplingConfig, StopConditions};
+use e2p_model::{
+    Finish, GenerateRequest, Generation, Generator, Guidance, SamplingConfig, StopConditions,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{GenerateArgs, GlobalArgs};
@@ -50,6 +52,11 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> anyhow::Result<()> {
     sampling(args, global, 0).validate()?;
+    anyhow::ensure!(
+        args.strength.is_finite(),
+        "`--strength` is {}, expected a finite number",
+        args.strength
+    );
     if let Some(prompt) = &args.prompt {
         let backbone = Backbone::load(&args.backbone.backbone, global)?;
         let line = GenerateLine {
@@ -146,10 +153,18 @@ fn prepare(
         strings: args.stop.clone(),
         max_new_tokens,
     };
+    let guidance = if args.strength == 1.0 {
+        None
+    } else {
+        let strength = args.strength;
+        let base = inputs.cold_start(&ids)?;
+        base.map(|base| Guidance { base, strength })
+    };
     let prompt = inputs.prompt(ids, line.user.as_deref())?;
     Ok(Item {
         request: GenerateRequest {
             prompt,
+            guidance,
             sampling,
             stop,
         },

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2p_train::burn::tensor::Device;
 use e2p_train::{PretrainRecipe, World, WorldSize, pretrain};
@@ -69,10 +69,9 @@ fn adapter(dir: &Path, run: &str) -> Vec<u8> {
 fn a_run_killed_twenty_times_ends_as_the_uninterrupted_one() {
     let dir = tempfile::tempdir().unwrap();
     world(dir.path());
-    // Long enough for twenty kills.
     let set = [
         "--set",
-        "train.epochs=1500",
+        "train.epochs=400",
         "--set",
         "train.batch_size=6",
         "--set",
@@ -80,9 +79,12 @@ fn a_run_killed_twenty_times_ends_as_the_uninterrupted_one() {
         "--set",
         "train.eval_every=50",
     ];
+    let began = Instant::now();
     stdout(&mut train(dir.path(), "whole", &set));
+    // A fixed sequence of moments, each within a sixteenth of what the whole run takes on this machine, so that twenty of them do not
+    // reach its end: some fall into a save, some before the first one.
+    let sixteenth = began.elapsed().as_millis() as u64 / 16;
     let mut kills = 0;
-    // A fixed sequence of moments from 60 to 200 ms: some fall into a save, some before the first one.
     let mut moment = 7u64;
     while kills < 20 {
         let more: Vec<&str> = if dir.path().join("killed/recipe.toml").exists() {
@@ -97,7 +99,7 @@ fn a_run_killed_twenty_times_ends_as_the_uninterrupted_one() {
             .spawn()
             .unwrap();
         moment = (moment * 1_103_515_245 + 12_345) % (1 << 31);
-        std::thread::sleep(Duration::from_millis(60 + moment % 140));
+        std::thread::sleep(Duration::from_millis(moment % sixteenth));
         child.kill().unwrap(); // SIGKILL on Unix
         let status = child.wait().unwrap();
         if status.success() {

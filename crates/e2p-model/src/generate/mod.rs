@@ -56,15 +56,43 @@ impl Prompt {
     }
 }
 
+/// A second prompt that a row is contrasted with at every token: `logits = base + strength (prompt - base)`.
+///
+/// 1 is the prompt alone, 0 the base alone, above 1 amplifies what the prompt adds to the base (classifier-free guidance for language
+/// models, arXiv 2306.17806). Twice the work of a plain row.
+#[derive(Debug, Clone)]
+pub struct Guidance {
+    /// What the prompt is contrasted with; it goes on with the same tokens.
+    pub base: Prompt,
+    /// How far to go from the base towards the prompt.
+    pub strength: f32,
+}
+
 /// One row of a batch. Preferred variable name: `request`.
 #[derive(Debug, Clone)]
 pub struct GenerateRequest {
     /// What the text goes on from.
     pub prompt: Prompt,
+    /// What to contrast it with, if anything.
+    pub guidance: Option<Guidance>,
     /// How tokens are chosen.
     pub sampling: SamplingConfig,
     /// What ends the text.
     pub stop: StopConditions,
+}
+
+impl GenerateRequest {
+    /// The prompt and what it is contrasted with.
+    fn prompts(&self) -> impl Iterator<Item = &Prompt> {
+        let base = self.guidance.as_ref().map(|guidance| &guidance.base);
+        std::iter::once(&self.prompt).chain(base)
+    }
+}
+
+/// The row of each row of the cache: a guided row has two, its own and its base's behind it.
+fn tracks(requests: &[GenerateRequest], active: &[usize]) -> Vec<usize> {
+    let of = |row: &usize| std::iter::repeat_n(*row, requests[*row].prompts().count());
+    active.iter().flat_map(of).collect()
 }
 
 /// What became of a row.
@@ -141,12 +169,17 @@ impl<'a> Generator<'a> {
         let mut hidden = self.decoder.forward_cached(inputs_embeds, &mut cache)?;
         loop {
             let mut logits = self.last_logits(hidden);
+            let mut logits = logits.chunks_mut(self.decoder.config().vocab_size);
+            let mut next = || logits.next().expect("a row of logits for each track");
             let mut interrupted = false;
-            for (row, logits) in active
-                .iter()
-                .zip(logits.chunks_mut(self.decoder.config().vocab_size))
-            {
-                let step = rows[*row].advance(logits)?;
+            for row in &active {
+                let own = next();
+                if let Some(guidance) = &requests[*row].guidance {
+                    for (own, base) in own.iter_mut().zip(next()) {
+                        *own = *base + guidance.strength * (*own - *base);
+                    }
+                }
+                let step = rows[*row].advance(own)?;
                 interrupted |= on_step(Step { row: *row, ..step }).is_break();
             }
             if interrupted {
@@ -159,10 +192,16 @@ impl<'a> Generator<'a> {
                 break;
             }
             if kept.len() < active.len() {
-                cache = cache.select_rows(&kept, cache.capacity());
+                let tracks = tracks(requests, &active);
+                let is_kept = |track: &usize| rows[tracks[*track]].finish.is_none();
+                let kept_tracks: Vec<usize> = (0..tracks.len()).filter(is_kept).collect();
+                cache = cache.select_rows(&kept_tracks, cache.capacity());
                 active = kept.into_iter().map(|slot| active[slot]).collect();
             }
-            let last: Vec<[u32; 1]> = active.iter().map(|row| [rows[*row].last_id()]).collect();
+            let last: Vec<[u32; 1]> = tracks(requests, &active)
+                .into_iter()
+                .map(|row| [rows[row].last_id()])
+                .collect();
             let (inputs_embeds, _) = self.decoder.embed_rows(&last, Padding::Left)?;
             hidden = self.decoder.forward_cached(inputs_embeds, &mut cache)?;
         }
@@ -178,15 +217,14 @@ impl<'a> Generator<'a> {
         requests
             .iter()
             .map(|request| {
-                if request.prompt.is_empty() {
-                    return Err(ModelError::EmptyPrompt);
-                }
-                let needed = request
-                    .prompt
-                    .len()
-                    .saturating_add(request.stop.max_new_tokens);
-                if needed > context {
-                    return Err(ModelError::ContextOverflow { needed, context });
+                for prompt in request.prompts() {
+                    if prompt.is_empty() {
+                        return Err(ModelError::EmptyPrompt);
+                    }
+                    let needed = prompt.len().saturating_add(request.stop.max_new_tokens);
+                    if needed > context {
+                        return Err(ModelError::ContextOverflow { needed, context });
+                    }
                 }
                 assert!(
                     self.detokenizer.is_some() || request.stop.strings.is_empty(),
@@ -197,13 +235,16 @@ impl<'a> Generator<'a> {
             .collect()
     }
 
-    /// Input embeddings of the active prompts, `[active, longest, d_model]`, and the slots at which they begin.
+    /// Input embeddings of the active tracks, `[tracks, longest, d_model]`, and the slots at which they begin.
     fn embed(
         &self,
         requests: &[GenerateRequest],
         active: &[usize],
     ) -> Result<(Tensor<3>, Vec<usize>)> {
-        let prompts: Vec<&Prompt> = active.iter().map(|row| &requests[*row].prompt).collect();
+        let prompts: Vec<&Prompt> = active
+            .iter()
+            .flat_map(|row| requests[*row].prompts())
+            .collect();
         if prompts
             .iter()
             .all(|prompt| matches!(prompt, Prompt::Ids(_)))

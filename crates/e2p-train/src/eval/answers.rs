@@ -56,6 +56,7 @@ pub(crate) fn answers(
             let room = decoder.config().max_seq_len.saturating_sub(prompt.len());
             requests.push(GenerateRequest {
                 prompt,
+                guidance: None,
                 sampling: SamplingConfig::default(),
                 stop: StopConditions {
                     eos_token_ids: eos_token_ids.clone(),
