@@ -10,6 +10,9 @@ use crate::workspace::{self, BACKENDS};
 /// Where the tests look for real checkpoints; without them those tests pass after a line that says they were skipped.
 const REAL_MODELS: &str = "../shared/models";
 
+/// Features of every command here: all that needs no other backend. One set, because another one builds burn again.
+const FEATURES: [&str; 2] = ["--features", "e2p-cli/hub"];
+
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
     /// Run the tensor crates' tests on this device instead of the CPU; its feature is compiled in.
@@ -37,22 +40,30 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     }
     // nextest isolates tests in processes and runs them in parallel across binaries, but does not know doctests.
     if workspace::runs(sh, "cargo", &["nextest", "--version"]) {
-        cmd!(sh, "cargo nextest run {locked...} --workspace").run()?;
+        cmd!(
+            sh,
+            "cargo nextest run {locked...} --workspace {FEATURES...}"
+        )
+        .run()?;
     } else {
         cmd!(
             sh,
-            "cargo test {locked...} --workspace --lib --bins --tests"
+            "cargo test {locked...} --workspace {FEATURES...} --lib --bins --tests"
         )
         .run()?;
     }
-    cmd!(sh, "cargo test {locked...} --workspace --doc").run()?;
+    cmd!(sh, "cargo test {locked...} --workspace {FEATURES...} --doc").run()?;
     examples(sh)
 }
 
 /// Builds every example with the features of the tests and runs the one of each library crate.
 fn examples(sh: &Shell) -> Result<()> {
     let locked = workspace::locked();
-    cmd!(sh, "cargo build {locked...} --workspace --examples").run()?;
+    cmd!(
+        sh,
+        "cargo build {locked...} --workspace {FEATURES...} --examples"
+    )
+    .run()?;
     let folder = workspace::target_dir().join("debug/examples");
     let run = |name: &str, arguments: &[&str]| -> Result<()> {
         let program = folder.join(name);
