@@ -397,15 +397,27 @@ pub(crate) struct EvalArgs {
     /// Generate answers for at most N examples; 0 for none
     #[arg(long, default_value_t = 200, value_name = "N")]
     pub(crate) generate: usize,
+    /// Rank the whole catalogue for at most N examples, where items are recommended; 0 for none
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub(crate) catalogue: usize,
+    /// Width of the beam search that is constrained to the catalogue; 0 for none
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub(crate) beam: usize,
+    /// User vectors of a factorization as a baseline, their items beside them (FILE.items.safetensors); the run's own if they have items
+    #[arg(long, value_name = "FILE")]
+    pub(crate) als: Option<PathBuf>,
     /// A run of the `soft_prompt` control; RUN/soft_prompt if it is there
     #[arg(long, value_name = "RUN")]
     pub(crate) soft_prompt: Option<PathBuf>,
-    /// Other user embeddings than those of training, such as a later version
+    /// Other user embeddings than those of training, such as a later version of the same space
     #[arg(long, value_name = "FILE")]
     pub(crate) users: Option<PathBuf>,
-    /// Standard deviation of noise on the standardised embeddings
-    #[arg(long, default_value_t = 0.0, value_name = "S")]
-    pub(crate) embedding_noise: f32,
+    /// The space of those embeddings where the file name does not say it
+    #[arg(long, value_name = "NAME", requires = "users")]
+    pub(crate) space: Option<String>,
+    /// Standard deviations of noise on the standardised embeddings, separated by commas: the first for every figure, all for a drift curve
+    #[arg(long, default_value = "0", value_delimiter = ',', value_name = "S")]
+    pub(crate) embedding_noise: Vec<f32>,
     /// Bootstrap resamples of the users
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub(crate) resamples: usize,

@@ -28,7 +28,7 @@ pub enum ProfileText<'a> {
 }
 
 /// A tokenized prompt and the slot of the soft tokens in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EncodedPrompt {
     /// Token ids, special tokens included.
     pub ids: Vec<u32>,

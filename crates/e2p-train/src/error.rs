@@ -123,6 +123,36 @@ pub enum TrainError {
         /// What is missing.
         needs: String,
     },
+    /// User embeddings of another space than the adapter was trained on.
+    #[error(
+        "cannot evaluate on `{path}`; if its embeddings are of the space `{expected}` under another file name, say --space {expected}",
+        path = path.display()
+    )]
+    OtherSpace {
+        /// The embeddings.
+        path: PathBuf,
+        /// The adapter's space.
+        expected: String,
+        /// Both spaces.
+        #[source]
+        source: PrefixError,
+    },
+    /// Noise that is no standard deviation.
+    #[error("embedding noise {found}; expected a standard deviation, 0 or more")]
+    Noise {
+        /// What was given.
+        found: f32,
+    },
+    /// An example recommends something that the catalogue does not have.
+    #[error("user `{user}` has item `{item}` held out, found {found}; expected an item of items.jsonl whose text is the target")]
+    Catalogue {
+        /// The user of the example.
+        user: String,
+        /// The item's id.
+        item: String,
+        /// What is wrong with it.
+        found: String,
+    },
     /// The page of a report could not be filled in.
     #[error("cannot make report.html: {reason}")]
     Report {

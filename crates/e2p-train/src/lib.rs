@@ -39,7 +39,7 @@ pub use pretrain::{PretrainRecipe, PretrainReport, PretrainSummary, pretrain};
 pub use recipe::{
     LossRecipe, OptimRecipe, ProjectorRecipe, PromptRecipe, Recipe, SHIPPED, Schedule, TrainRecipe,
 };
-pub use report::{EvalReport, Metrics, REPORT_VERSION, ReportExtras};
+pub use report::{DriftPoint, EvalReport, Metrics, REPORT_VERSION, ReportExtras, UserGains};
 pub use run_dir::{MetricsLine, RunDir, RunInputs, State};
 pub use schedule::learning_rate;
 pub use scoring::{mean_nll, other_users, row_nlls};

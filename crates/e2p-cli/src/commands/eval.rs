@@ -32,8 +32,12 @@ pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs, output: &mut Output) -> 
         conditions: conditions?,
         candidates: args.candidates,
         generate: args.generate,
+        catalogue: args.catalogue,
+        beam: args.beam,
+        als: args.als.clone(),
         soft_prompt: args.soft_prompt.clone(),
-        embedding_noise: args.embedding_noise,
+        space: args.space.clone(),
+        embedding_noise: args.embedding_noise.clone(),
         resamples: args.resamples,
         seed: global.seed,
         ..EvalOptions::default()
@@ -61,7 +65,7 @@ pub(crate) fn evaluate_into(
     global: &GlobalArgs,
     output: &mut Output,
 ) -> anyhow::Result<()> {
-    let mut current: Option<(Condition, Stage, Progress, usize)> = None;
+    let mut current: Option<(Option<Condition>, Stage, Progress, usize)> = None;
     let evaluation = evaluate(run, inputs, options, |progress: EvalProgress| {
         let is_same = current.as_ref().is_some_and(|(condition, stage, ..)| {
             (*condition, *stage) == (progress.condition, progress.stage)
@@ -74,12 +78,14 @@ pub(crate) fn evaluate_into(
                 Stage::Targets => "targets",
                 Stage::Candidates => "candidate lists",
                 Stage::Answers => "answers",
+                Stage::Catalogue => "searches of the catalogue",
+                Stage::Drift => "targets with noise",
             };
-            let bar = Progress::new(
-                &format!("{what} under {}", progress.condition),
-                progress.total,
-                global.quiet,
+            let what = progress.condition.map_or_else(
+                || what.to_owned(),
+                |condition| format!("{what} under {condition}"),
             );
+            let bar = Progress::new(&what, progress.total, global.quiet);
             current = Some((progress.condition, progress.stage, bar, 0));
         }
         if let Some((_, _, bar, shown)) = &mut current {
@@ -99,7 +105,9 @@ pub(crate) fn evaluate_into(
     if output.is_json() {
         output.json_line(&evaluation.report)
     } else {
-        output.line(&table(evaluation.report.table()))?;
+        for table in tables(&evaluation.report.table()) {
+            output.line(&table)?;
+        }
         if let Some(headline) = evaluation.headline() {
             output.line(&format!("\n{headline}"))?;
         }
@@ -108,13 +116,28 @@ pub(crate) fn evaluate_into(
     }
 }
 
-/// Rows of text as columns, the head first.
-fn table(mut rows: Vec<Vec<String>>) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(rows.remove(0));
-    table.add_rows(rows);
-    table.trim_fmt()
+/// Metrics side by side in one table.
+const METRICS_PER_TABLE: usize = 5;
+
+/// Rows of text as columns, the head first; many metrics become several tables below each other.
+fn tables(rows: &[Vec<String>]) -> Vec<String> {
+    let n_metrics = rows.first().map_or(0, |head| head.len().saturating_sub(1));
+    let blocks = (1..=n_metrics).step_by(METRICS_PER_TABLE);
+    blocks
+        .map(|first| {
+            let columns = first..(first + METRICS_PER_TABLE).min(n_metrics + 1);
+            let mut cut = rows.iter().map(|row| {
+                let metrics = columns.clone().map(|column| row[column].clone());
+                std::iter::once(row[0].clone()).chain(metrics).collect::<Vec<_>>()
+            });
+            let mut table = comfy_table::Table::new();
+            table.load_preset(comfy_table::presets::NOTHING);
+            table.set_header(cut.next().unwrap_or_default());
+            // A baseline that has none of these metrics has no row.
+            table.add_rows(cut.filter(|row| row[1..].iter().any(|cell| cell != "-")));
+            format!("{}\n", table.trim_fmt())
+        })
+        .collect()
 }
 
 /// The same prompts answered for different users.

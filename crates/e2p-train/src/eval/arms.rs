@@ -75,6 +75,20 @@ impl<'a> Arms<'a> {
         Some(self.projector.forward(Tensor::from_data(data, self.device)))
     }
 
+    /// What the soft tokens of a condition depend on: a condition and a user that have the same ones, the same for all that share them.
+    pub(crate) fn source(&self, condition: Condition, user: usize) -> (Condition, usize) {
+        match condition {
+            Condition::None | Condition::Text => (Condition::None, 0),
+            Condition::E2p | Condition::TextE2p => (Condition::E2p, user),
+            Condition::E2pShuffled => (Condition::E2p, self.other[user]),
+            Condition::E2pRandom => (condition, user),
+            Condition::SoftPrompt
+            | Condition::E2pDefault
+            | Condition::E2pMean
+            | Condition::E2pZero => (condition, 0),
+        }
+    }
+
     /// The same noise for the same user, whatever the batch.
     fn noisy(&self, user: usize) -> Vec<f32> {
         let mut row = self.users.row(user).to_vec();

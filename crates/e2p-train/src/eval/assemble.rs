@@ -1,4 +1,4 @@
-//! From scores to the report: metrics by user, intervals, gains, provenance.
+//! From scores to the report: figures by user, intervals, gains.
 
 use std::fs;
 use std::path::Path;
@@ -7,14 +7,22 @@ use e2p_data::Split;
 use e2p_prefix::Adapter;
 use serde_json::{Map, Value, json};
 
-use super::bootstrap::{Estimate, UserSums};
+use super::bootstrap::{Estimate, Sampled, sample};
+use super::candidates::Candidates;
+use super::catalogue::{Baseline, Catalogue};
+use super::drift::DriftLevel;
 use super::examples::EvalExample;
-use super::{Condition, EvalOptions, Samples, Scores};
+use super::figure::{Figure, Link};
+use super::measures::{Judged, Measures, Metric, of_ranking};
+use super::provenance::provenance;
+use super::samples::Samples;
+use super::{Condition, EvalOptions, Scores};
 use crate::error::{Result, io};
 use crate::inputs::Inputs;
-use crate::metrics;
 use crate::recipe::Recipe;
-use crate::report::{EvalReport, Metrics, REPORT_VERSION, ReportExtras, shown};
+use crate::report::{
+    DriftPoint, EvalReport, Metrics, REPORT_VERSION, ReportExtras, UserGains, shown,
+};
 use crate::run_dir::{MetricsLine, RunDir};
 use crate::users::UserTable;
 
@@ -57,9 +65,12 @@ pub(super) struct Parts<'a> {
     pub(super) examples: &'a [EvalExample],
     pub(super) users: &'a UserTable,
     pub(super) skipped: usize,
-    /// Indices of the examples whose candidates were ranked.
-    pub(super) ranked: &'a [usize],
+    /// The examples whose candidates were ranked.
+    pub(super) ranked: &'a [Candidates],
+    pub(super) catalogue: Option<&'a Catalogue>,
     pub(super) scores: &'a [Scores],
+    pub(super) baselines: &'a [Baseline],
+    pub(super) drift: &'a [DriftLevel],
     pub(super) samples: Samples,
 }
 
@@ -78,130 +89,74 @@ const COMPARISONS: [(Condition, Condition, &str); 7] = [
     (Condition::TextE2p, Condition::E2p, "text+e2p_vs_e2p"),
 ];
 
-/// A metric of one condition.
-struct Metric {
-    name: &'static str,
-    sums: UserSums,
-    is_lower_better: bool,
-    /// Whether differences of it are reported.
-    has_gain: bool,
+/// A row of the report: its name, and its metrics with all their resamples.
+struct Row {
+    name: String,
+    metrics: Vec<(Metric, Sampled)>,
 }
 
-impl Parts<'_> {
-    fn metrics(&self, scores: &Scores) -> Vec<Metric> {
-        // Example by example: numerator and denominator, summed up by user.
-        let sums = |entries: &mut dyn Iterator<Item = (usize, f64, f64)>| {
-            let mut by_user = vec![(0.0, 0.0); self.users.len()];
-            for (example, numerator, denominator) in entries {
-                let user: &mut (f64, f64) = &mut by_user[self.examples[example].user];
-                user.0 += numerator;
-                user.1 += denominator;
-            }
-            UserSums {
-                sums: by_user,
-                is_exp: false,
-            }
-        };
-        let nll = sums(
-            &mut scores
-                .nll
-                .iter()
-                .enumerate()
-                .map(|(index, (nll, tokens))| (index, *nll, *tokens as f64)),
-        );
-        let bytes = |index: usize| self.examples[index].example.target.len() as f64;
-        let bits = scores
-            .nll
+impl Row {
+    fn estimates(&self) -> Metrics {
+        let estimates = self
+            .metrics
             .iter()
-            .enumerate()
-            .map(|(index, (nll, _))| (index, nll / std::f64::consts::LN_2, bytes(index)));
-        let bits = sums(&mut bits.into_iter());
-        let metric = |name, sums, is_lower_better, has_gain| Metric {
-            name,
-            sums,
-            is_lower_better,
-            has_gain,
-        };
-        let ppl = UserSums {
-            is_exp: true,
-            ..nll.clone()
-        };
-        let mut found = vec![
-            metric("nll", nll, true, true),
-            metric("ppl", ppl, true, false),
-            metric("bits_per_byte", bits, true, true),
-        ];
-        let ranks = || self.ranked.iter().zip(&scores.ranks);
-        if !scores.ranks.is_empty() {
-            let hit = |rank: usize| f64::from(u8::from(rank == 1));
-            let all: [(&'static str, &dyn Fn(&(usize, usize)) -> f64); 4] = [
-                ("hits@1", &|ranks| hit(ranks.0)),
-                ("mrr", &|ranks| 1.0 / ranks.0 as f64),
-                ("hits@1_per_token", &|ranks| hit(ranks.1)),
-                ("mrr_per_token", &|ranks| 1.0 / ranks.1 as f64),
-            ];
-            for (name, value) in all {
-                let sums = sums(&mut ranks().map(|(index, ranks)| (*index, value(ranks), 1.0)));
-                found.push(metric(name, sums, false, true));
-            }
-        }
-        if !scores.answers.is_empty() {
-            let answered = || scores.answers.iter().enumerate();
-            let all: [(&'static str, &dyn Fn(&str, &str) -> f64); 3] = [
-                ("f1", &metrics::f1),
-                ("rouge_1", &|answer, target| {
-                    metrics::rouge_google(answer, target).rouge_1
-                }),
-                ("rouge_l", &|answer, target| {
-                    metrics::rouge_google(answer, target).rouge_l
-                }),
-            ];
-            for (name, value) in all {
-                let target = |index: usize| self.examples[index].example.target.as_str();
-                let sums = sums(
-                    &mut answered()
-                        .map(|(index, answer)| (index, value(answer, target(index)), 1.0)),
-                );
-                found.push(metric(name, sums, false, true));
-            }
-        }
-        found
+            .map(|(metric, sampled)| (metric.name.clone(), sampled.estimate()));
+        estimates.collect()
+    }
+
+    fn find(&self, name: &str) -> Option<&(Metric, Sampled)> {
+        self.metrics.iter().find(|(metric, _)| metric.name == name)
+    }
+
+    /// By how much `self` is better, metric by metric.
+    fn gains_over(&self, base: &Self) -> Metrics {
+        let both = self.metrics.iter().filter_map(|(metric, sampled)| {
+            let (_, base) = base.find(&metric.name).filter(|_| metric.has_gain)?;
+            let gain = if metric.is_lower_better {
+                base.minus(sampled)
+            } else {
+                sampled.minus(base)
+            };
+            Some((metric.name.clone(), gain))
+        });
+        both.collect()
     }
 }
 
 /// Makes the report.
 pub(super) fn assemble(parts: &Parts<'_>) -> Evaluation {
-    let options = parts.options;
-    let estimate = |sums: &UserSums| sums.estimate(options.resamples, options.seed);
-    let all: Vec<(Condition, Vec<Metric>)> = parts
-        .scores
+    let judged = Judged {
+        n_users: parts.users.len(),
+        examples: parts.examples,
+        ranked: parts.ranked,
+    };
+    let measures = Measures::new(&parts.inputs.data.info().task, judged);
+    let conditions = parts.scores.iter().map(|scores| {
+        let name = scores.condition.to_string();
+        (name, measures.metrics(judged, scores))
+    });
+    let baselines = parts
+        .baselines
         .iter()
-        .map(|scores| (scores.condition, parts.metrics(scores)))
-        .collect();
-    let conditions = all
-        .iter()
-        .map(|(condition, metrics)| {
-            let metrics = metrics
-                .iter()
-                .map(|metric| (metric.name.to_owned(), estimate(&metric.sums)));
-            (condition.to_string(), metrics.collect())
-        })
-        .collect();
+        .map(|baseline| (baseline.name.to_owned(), of_ranking(judged, &baseline.ranks)));
+    let mut rows = sampled(conditions.chain(baselines).collect(), parts.options);
+    let baselines = rows.split_off(parts.scores.len());
+    let row = |condition: Condition| rows.iter().find(|row| row.name == condition.name());
 
-    let of = |wanted: Condition| all.iter().find(|(condition, _)| *condition == wanted);
-    let against_none = Condition::ALL
-        .into_iter()
-        .skip(1)
-        .map(|condition| (condition, Condition::None, format!("{condition}_vs_none")));
     let pairs = COMPARISONS
         .into_iter()
-        .map(|(better, base, name)| (better, base, name.to_owned()));
+        .filter_map(|(better, base, name)| Some((name.to_owned(), row(better)?, row(base)?)));
+    let against_baselines = baselines
+        .iter()
+        .filter_map(|base| Some((format!("e2p_vs_{}", base.name), row(Condition::E2p)?, base)));
+    let against_none = Condition::ALL.into_iter().skip(1).filter_map(|condition| {
+        let name = format!("{condition}_vs_none");
+        Some((name, row(condition)?, row(Condition::None)?))
+    });
     let gains = pairs
+        .chain(against_baselines)
         .chain(against_none)
-        .filter_map(|(better, base, name)| {
-            let ((_, better), (_, base)) = (of(better)?, of(base)?);
-            Some((name, gain(better, base, options)))
-        })
+        .map(|(name, better, base)| (name, better.gains_over(base)))
         .collect();
     let cost: Map<String, Value> = parts
         .scores
@@ -213,36 +168,101 @@ pub(super) fn assemble(parts: &Parts<'_>) -> Evaluation {
         split: parts.split.to_string(),
         n_users: parts.users.len(),
         n_examples: parts.examples.len(),
-        conditions,
+        conditions: estimates(&rows),
         gains,
+        baselines: estimates(&baselines),
+        user_gains: user_gains(parts),
+        drift: drift(parts, row(Condition::None), row(Condition::E2pShuffled)),
         cost,
         provenance: provenance(parts),
         format_version: REPORT_VERSION,
     };
-    let extras = extras(parts, of(Condition::E2p), of(Condition::E2pShuffled));
-    Evaluation { report, extras }
+    Evaluation {
+        report,
+        extras: extras(parts),
+    }
 }
 
-fn gain(better: &[Metric], base: &[Metric], options: &EvalOptions) -> Metrics {
-    better
+fn estimates(rows: &[Row]) -> Vec<(String, Metrics)> {
+    rows.iter()
+        .map(|row| (row.name.clone(), row.estimates()))
+        .collect()
+}
+
+/// Resamples all figures of all rows with the same draws of users.
+fn sampled(rows: Vec<(String, Vec<Metric>)>, options: &EvalOptions) -> Vec<Row> {
+    let figures: Vec<&Figure> = rows
         .iter()
-        .zip(base)
-        .filter(|(metric, _)| metric.has_gain)
-        .map(|(metric, base)| {
-            let (more, less) = if metric.is_lower_better {
-                (&base.sums, &metric.sums)
-            } else {
-                (&metric.sums, &base.sums)
-            };
-            let estimate = more.difference(less, options.resamples, options.seed);
-            (metric.name.to_owned(), estimate)
+        .flat_map(|(_, metrics)| metrics.iter().map(|metric| &metric.figure))
+        .collect();
+    let mut sampled = sample(&figures, options.resamples, options.seed).into_iter();
+    rows.into_iter()
+        .map(|(name, metrics)| Row {
+            name,
+            metrics: metrics.into_iter().zip(sampled.by_ref()).collect(),
         })
         .collect()
 }
 
-type Arm<'a> = Option<&'a (Condition, Vec<Metric>)>;
+/// Per user the gain of `e2p` in nats per target token, over another user's embedding and over the bare backbone.
+fn user_gains(parts: &Parts<'_>) -> Vec<UserGains> {
+    let by_user = |condition: Condition| {
+        let scores = parts.scores.iter().find(|scores| scores.condition == condition)?;
+        let mut sums = vec![(0.0, 0.0); parts.users.len()];
+        for (example, (nll, tokens)) in parts.examples.iter().zip(&scores.nll) {
+            sums[example.user].0 += nll;
+            sums[example.user].1 += *tokens as f64;
+        }
+        Some(sums)
+    };
+    let compared = [
+        (Condition::E2pShuffled, "e2p_vs_shuffled"),
+        (Condition::None, "e2p_vs_none"),
+    ];
+    let gains = compared.into_iter().filter_map(|(base, name)| {
+        let (own, base) = (by_user(Condition::E2p)?, by_user(base)?);
+        let gains = own
+            .iter()
+            .zip(&base)
+            .enumerate()
+            .filter(|(_, (own, _))| own.1 > 0.0)
+            .map(|(user, (own, base))| (parts.users.id(user).to_owned(), (base.0 - own.0) / own.1));
+        UserGains::new(name, gains.collect())
+    });
+    gains.collect()
+}
 
-fn extras(parts: &Parts<'_>, e2p: Arm<'_>, shuffled: Arm<'_>) -> ReportExtras {
+/// The drift curve, with the gain that is left at every level.
+fn drift(parts: &Parts<'_>, none: Option<&Row>, shuffled: Option<&Row>) -> Vec<DriftPoint> {
+    let figures: Vec<Figure> = parts
+        .drift
+        .iter()
+        .map(|level| {
+            let entries = parts.examples.iter().zip(&level.nll);
+            let entries = entries.map(|(example, (nll, tokens))| (example.user, *nll, *tokens as f64));
+            Figure::ratio(parts.users.len(), Link::Identity, entries)
+        })
+        .collect();
+    let figures: Vec<&Figure> = figures.iter().collect();
+    let sampled = sample(&figures, parts.options.resamples, parts.options.seed);
+    let over = |row: Option<&Row>, level: &Sampled| {
+        let (_, base) = row?.find("nll")?;
+        Some(base.minus(level))
+    };
+    parts
+        .drift
+        .iter()
+        .zip(&sampled)
+        .map(|(level, nll)| DriftPoint {
+            noise: level.noise,
+            nll: nll.estimate(),
+            e2p_vs_none: over(none, nll),
+            e2p_vs_shuffled: over(shuffled, nll),
+        })
+        .collect()
+}
+
+fn extras(parts: &Parts<'_>) -> ReportExtras {
     let mut extras = ReportExtras {
         samples: parts.samples.clone(),
         ..ReportExtras::default()
@@ -260,61 +280,7 @@ fn extras(parts: &Parts<'_>, e2p: Arm<'_>, shuffled: Arm<'_>) -> ReportExtras {
             }
         }
     }
-    if let (Some((_, own)), Some((_, other))) = (e2p, shuffled) {
-        extras.user_gains = own[0]
-            .sums
-            .sums
-            .iter()
-            .zip(&other[0].sums.sums)
-            .filter(|(own, _)| own.1 > 0.0)
-            .map(|(own, other)| (other.0 - own.0) / own.1)
-            .collect();
-    }
     extras
-}
-
-fn provenance(parts: &Parts<'_>) -> Map<String, Value> {
-    let (config, options) = (&parts.adapter.config, parts.options);
-    let info = parts.inputs.data.info();
-    let inputs: Vec<Value> = info
-        .inputs
-        .iter()
-        .map(|input| json!({"name": input.name, "sha256": input.sha256}))
-        .collect();
-    let entries = [
-        ("run", json!(parts.run_path)),
-        ("recipe", json!(parts.recipe.to_toml())),
-        ("recipe_hash", json!(parts.recipe.hash())),
-        ("evaluation_seed", json!(options.seed)),
-        ("resamples", json!(options.resamples)),
-        ("embedding_noise", json!(options.embedding_noise)),
-        ("examples_left_out", json!(parts.skipped)),
-        ("examples_with_ranked_candidates", json!(parts.ranked.len())),
-        ("backbone", json!(config.base_model_name_or_path)),
-        ("backbone_fingerprint", json!(config.backbone.fingerprint)),
-        ("embedding_space", json!(config.embedding_space.name)),
-        (
-            "embedding_space_fingerprint",
-            json!(config.embedding_space.fingerprint()),
-        ),
-        ("data", json!(info.name)),
-        ("data_licence", json!(info.licence)),
-        ("data_citation", json!(info.citation)),
-        ("data_inputs", json!(inputs)),
-        (
-            "device",
-            json!(format!("{:?}", parts.inputs.decoder.device())),
-        ),
-        (
-            "dtype",
-            json!(format!("{:?}", parts.inputs.decoder.dtype())),
-        ),
-        ("e2p_version", json!(env!("CARGO_PKG_VERSION"))),
-    ];
-    entries
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
 }
 
 /// A gain in words, for a terminal.

@@ -32,7 +32,7 @@ pub(crate) fn log_likelihoods(
     arms: &Arms<'_>,
     condition: Condition,
     examples: &[&EvalExample],
-    continuations: &[Vec<Vec<u32>>],
+    continuations: &[&[Vec<u32>]],
 ) -> Result<Vec<Vec<f64>>> {
     let trunk = Trunk::new(decoder, arms, condition, examples)?;
     let Some(trunk) = trunk else {
@@ -88,7 +88,7 @@ fn whole_rows(
     arms: &Arms<'_>,
     condition: Condition,
     examples: &[&EvalExample],
-    continuations: &[Vec<Vec<u32>>],
+    continuations: &[&[Vec<u32>]],
 ) -> Result<Vec<Vec<f64>>> {
     let mut out = Vec::with_capacity(examples.len());
     for (example, all) in examples.iter().zip(continuations) {

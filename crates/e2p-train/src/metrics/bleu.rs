@@ -1,7 +1,7 @@
 //! Corpus BLEU by sacreBLEU's definition: 13a tokens, up to four-grams, exponential smoothing, one reference.
 
 use std::collections::HashMap;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Mul};
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -82,6 +82,20 @@ impl AddAssign for BleuStatistics {
         }
         self.answer_len += other.answer_len;
         self.reference_len += other.reference_len;
+    }
+}
+
+/// The statistics of the same sentences repeated.
+impl Mul<u64> for BleuStatistics {
+    type Output = Self;
+
+    fn mul(self, times: u64) -> Self {
+        Self {
+            matches: self.matches.map(|matches| matches * times),
+            totals: self.totals.map(|total| total * times),
+            answer_len: self.answer_len * times,
+            reference_len: self.reference_len * times,
+        }
     }
 }
 

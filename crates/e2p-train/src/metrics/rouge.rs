@@ -61,7 +61,7 @@ fn f_measure(common: usize, n_answer: usize, n_reference: usize) -> f64 {
 
 /// The package `rouge` 1.0.1 on lower-cased text, which the PENS script reports: sentences end at full stops, words at spaces, n-grams
 /// count as sets, and ROUGE-L is the summary-level union of longest common subsequences.
-pub fn rouge_pens(answer: &str, reference: &str) -> Rouge {
+pub fn rouge_package(answer: &str, reference: &str) -> Rouge {
     let sentences = |text: &str| -> Vec<Vec<String>> {
         let lower = text.to_lowercase();
         lower

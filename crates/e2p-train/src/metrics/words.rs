@@ -47,17 +47,21 @@ pub fn f1(answer: &str, label: &str) -> f64 {
     2.0 * precision * recall / (precision + recall)
 }
 
-/// Share of different ones among the n-grams of all normalised answers (Li et al. 2016, distinct-n). 0 to 1; 0 without any n-gram.
+/// The n-grams of a normalised answer, each as one string.
+pub fn ngrams(answer: &str, n: usize) -> Vec<String> {
+    let normalised = normalize_answer(answer);
+    let words: Vec<&str> = normalised.split_whitespace().collect();
+    words.windows(n).map(|gram| gram.join(" ")).collect()
+}
+
+/// Share of different ones among the n-grams of all normalised answers (distinct-n of Li et al. 2016; ParlAI's `InterDistinctMetric`).
+/// 0 to 1; 0 without any n-gram.
 pub fn distinct<'a>(answers: impl IntoIterator<Item = &'a str>, n: usize) -> f64 {
     let mut seen = HashSet::new();
     let mut total = 0;
-    for answer in answers {
-        let normalised = normalize_answer(answer);
-        let words: Vec<&str> = normalised.split_whitespace().collect();
-        for gram in words.windows(n) {
-            seen.insert(gram.join(" "));
-            total += 1;
-        }
+    for gram in answers.into_iter().flat_map(|answer| ngrams(answer, n)) {
+        seen.insert(gram);
+        total += 1;
     }
     seen.len() as f64 / f64::from(total.max(1))
 }

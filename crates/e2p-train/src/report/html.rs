@@ -1,9 +1,11 @@
 //! `report.html`: one file, no network. Geometry is computed here, looks are in `report.html`.
 
+use std::cmp::Ordering;
+
 use minijinja::{Environment, context};
 use serde::Serialize;
 
-use super::{EvalReport, ReportExtras, shown};
+use super::{EvalReport, ReportExtras, UserGains, shown};
 use crate::error::{Result, TrainError};
 
 const TEMPLATE: &str = include_str!("report.html");
@@ -11,8 +13,6 @@ const TEMPLATE: &str = include_str!("report.html");
 /// Drawing area of a chart, in SVG units.
 const WIDTH: f64 = 640.0;
 const CURVE_HEIGHT: f64 = 200.0;
-/// Bins of the histogram of per-user gains.
-const BINS: usize = 25;
 
 /// A bar from zero, with its interval.
 #[derive(Serialize)]
@@ -52,7 +52,7 @@ struct Bin {
     x: f64,
     width: f64,
     height: f64,
-    is_gain: bool,
+    side: &'static str,
     title: String,
 }
 
@@ -62,8 +62,6 @@ struct Histogram {
     low: String,
     high: String,
     zero: f64,
-    helped: usize,
-    hurt: usize,
 }
 
 /// Fills in the page.
@@ -114,7 +112,7 @@ pub(super) fn render(report: &EvalReport, extras: &ReportExtras) -> Result<Strin
             gains,
             bars => bars(report),
             curves => curves(extras),
-            histogram => histogram(&extras.user_gains),
+            histograms => report.user_gains.iter().map(histogram).collect::<Vec<_>>(),
             samples => &extras.samples,
             provenance,
             width => WIDTH,
@@ -211,41 +209,38 @@ fn curves(extras: &ReportExtras) -> Option<Curves> {
     })
 }
 
-fn histogram(gains: &[f64]) -> Option<Histogram> {
-    let reach = gains.iter().fold(0f64, |reach, gain| reach.max(gain.abs()));
-    if reach <= 0.0 {
+fn histogram(gains: &UserGains) -> Option<Histogram> {
+    if gains.reach <= 0.0 {
         return None;
     }
-    let mut counts = [0usize; BINS];
-    for gain in gains {
-        let bin = ((gain + reach) / (2.0 * reach) * BINS as f64) as usize;
-        counts[bin.min(BINS - 1)] += 1;
-    }
-    let most = counts.iter().copied().max().unwrap_or(1).max(1);
-    let width = WIDTH / BINS as f64;
-    let edge = |bin: usize| -reach + 2.0 * reach * bin as f64 / BINS as f64;
-    let bins = counts
+    let n_bins = gains.histogram.len();
+    let most = gains.histogram.iter().copied().max().unwrap_or(1).max(1);
+    let width = WIDTH / n_bins as f64;
+    let bins = gains
+        .histogram
         .iter()
         .enumerate()
         .map(|(bin, count)| Bin {
             x: bin as f64 * width + 1.0,
             width: width - 2.0,
             height: 120.0 * *count as f64 / most as f64,
-            is_gain: 2 * bin + 1 >= BINS,
+            side: match (2 * bin + 1).cmp(&n_bins) {
+                Ordering::Less => "loss",
+                Ordering::Equal => "even",
+                Ordering::Greater => "gain",
+            },
             title: format!(
                 "{count} users from {:.3} to {:.3}",
-                edge(bin),
-                edge(bin + 1)
+                gains.edge(bin),
+                gains.edge(bin + 1)
             ),
         })
         .collect();
     Some(Histogram {
         bins,
-        low: format!("{:.3}", -reach),
-        high: format!("{reach:.3}"),
+        low: format!("{:.3}", -gains.reach),
+        high: format!("{:.3}", gains.reach),
         zero: WIDTH / 2.0,
-        helped: gains.iter().filter(|gain| **gain > 0.0).count(),
-        hurt: gains.iter().filter(|gain| **gain < 0.0).count(),
     })
 }
 
@@ -259,7 +254,6 @@ mod tests {
             training: vec![(1.0, 3.0), (2.0, 2.0)],
             validation: vec![(2.0, 1.9)],
             validation_shuffled: vec![(2.0, 2.1)],
-            user_gains: vec![0.2, -0.1, 0.0, 0.05],
             samples: vec![(
                 "What <b>now</b>?".into(),
                 vec![("u\"1".into(), "</td><script>steal()</script>".into())],
@@ -292,12 +286,5 @@ mod tests {
         };
         let page = render(&report, &ReportExtras::default()).unwrap();
         assert!(page.contains("</html>") && !page.contains("NaN"), "{page}");
-    }
-
-    #[test]
-    fn every_user_is_in_the_histogram_and_zero_is_in_its_middle() {
-        let histogram = histogram(&[-1.0, 1.0, 0.01, -0.01]).unwrap();
-        assert_eq!((histogram.helped, histogram.hurt), (2, 2));
-        assert!(histogram.bins[0].height > 0.0 && histogram.bins[BINS - 1].height > 0.0);
     }
 }

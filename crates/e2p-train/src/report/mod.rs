@@ -1,6 +1,7 @@
 //! What an evaluation leaves behind: `report.json` for programs, a table for the terminal, `report.html` for people.
 
 mod html;
+mod user_gains;
 
 use std::path::Path;
 
@@ -9,6 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::error::{Result, TrainError, io};
 use crate::eval::Estimate;
+
+pub use user_gains::UserGains;
 
 /// Version of `report.json` that is written.
 pub const REPORT_VERSION: u32 = 1;
@@ -36,12 +39,34 @@ pub struct EvalReport {
     /// Comparison such as `e2p_vs_shuffled`, metrics.
     #[serde(with = "nested")]
     pub gains: Vec<(String, Metrics)>,
+    /// Rankings of the catalogue that are no language model's: popularity, and the factorization.
+    #[serde(with = "nested", default, skip_serializing_if = "Vec::is_empty")]
+    pub baselines: Vec<(String, Metrics)>,
+    /// Who is helped, who is hurt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub user_gains: Vec<UserGains>,
+    /// `e2p` on noisier and noisier embeddings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftPoint>,
     /// Condition, what a prompt costs under it.
     pub cost: Map<String, Value>,
     /// Recipe, seeds, fingerprints, device, versions.
     pub provenance: Map<String, Value>,
     /// [`REPORT_VERSION`].
     pub format_version: u32,
+}
+
+/// The negative log-likelihood of `e2p` at one level of noise on the embeddings.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DriftPoint {
+    /// Standard deviation of the noise, in those of the training users.
+    pub noise: f32,
+    /// Nats per target token.
+    pub nll: Estimate,
+    /// Gain over the bare backbone.
+    pub e2p_vs_none: Option<Estimate>,
+    /// Gain over another user's embedding (with the noise of the main figures).
+    pub e2p_vs_shuffled: Option<Estimate>,
 }
 
 /// What only `report.html` shows.
@@ -53,8 +78,6 @@ pub struct ReportExtras {
     pub validation: Vec<(f64, f64)>,
     /// Step and validation loss with another user.
     pub validation_shuffled: Vec<(f64, f64)>,
-    /// For each user the gain of `e2p` over `e2p_shuffled`, nats per target token.
-    pub user_gains: Vec<f64>,
     /// A prompt and what it is answered for different users.
     pub samples: Vec<(String, Vec<(String, String)>)>,
 }
@@ -99,7 +122,8 @@ impl EvalReport {
     /// Rows of text, the head first: condition, then a column for each metric with its interval.
     pub fn table(&self) -> Vec<Vec<String>> {
         let mut metrics: Vec<&str> = Vec::new();
-        for (_, values) in &self.conditions {
+        let all = || self.conditions.iter().chain(&self.baselines);
+        for (_, values) in all() {
             for (metric, _) in values {
                 if !metrics.contains(&metric.as_str()) {
                     metrics.push(metric);
@@ -108,7 +132,7 @@ impl EvalReport {
         }
         let head = std::iter::once("condition").chain(metrics.iter().copied());
         let mut rows = vec![head.map(str::to_owned).collect::<Vec<_>>()];
-        for (condition, values) in &self.conditions {
+        for (condition, values) in all() {
             let mut row = vec![condition.clone()];
             for metric in &metrics {
                 let found = values.iter().find(|(name, _)| name == metric);
@@ -207,6 +231,14 @@ pub(crate) mod tests {
             n_examples: 160,
             conditions: vec![("none".into(), metrics(0.4)), ("e2p".into(), metrics(0.2))],
             gains: vec![("e2p_vs_none".into(), vec![("nll".into(), estimate(0.2))])],
+            baselines: Vec::new(),
+            user_gains: UserGains::new(
+                "e2p_vs_shuffled",
+                vec![("u1".into(), 0.2), ("u2".into(), -0.1), ("u3".into(), 0.0), ("u4".into(), 0.05)],
+            )
+            .into_iter()
+            .collect(),
+            drift: Vec::new(),
             cost: serde_json::from_str(r#"{"none": {"prompt_tokens": 11.5, "kv_bytes": 4096.0, "prefill_seconds": 0.0002}}"#).unwrap(),
             provenance: serde_json::from_str(r#"{"seed": 3, "recipe": "<script>alert(1)</script>"}"#).unwrap(),
             format_version: REPORT_VERSION,

@@ -1,6 +1,6 @@
-"""Reference output for the text metrics: run with the pinned packages, writes metrics.json beside this file.
+"""Reference output for all metrics: run with the pinned packages, writes metrics.json beside this file.
 
-    pip install sacrebleu==2.5.1 rouge-score==0.1.2 rouge==1.0.1 && pip install --no-deps parlai==1.7.2
+    pip install sacrebleu==2.6.0 rouge-score==0.1.2 rouge==1.0.1 scikit-learn==1.9.1 && pip install --no-deps parlai==1.7.2
     python metrics.py
 
 ParlAI's metrics module is loaded alone, with the modules that it imports for other purposes left empty.
@@ -26,9 +26,11 @@ spec = importlib.util.spec_from_file_location("parlai_metrics", path)
 parlai = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(parlai)
 
+import numpy as np
 import sacrebleu
 from rouge import Rouge
 from rouge_score import rouge_scorer
+from sklearn import metrics as sklearn
 
 PAIRS = [
     ("I like the dog .", "i like a dog"),
@@ -52,7 +54,7 @@ for _ in range(60):
     PAIRS.append(tuple(" ".join(rng.choices(WORDS, k=rng.randint(1, 14))) for _ in range(2)))
 
 google = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=False)
-pens = Rouge()
+package = Rouge()
 cases = []
 for answer, reference in PAIRS:
     scores = google.score(reference, answer)
@@ -64,11 +66,77 @@ for answer, reference in PAIRS:
         "bleu": sacrebleu.corpus_bleu([answer], [[reference]]).score,
     }
     try:
-        found = pens.get_scores(answer.lower(), reference.lower())[0]
-        case["pens"] = [found[name]["f"] for name in ("rouge-1", "rouge-2", "rouge-l")]
+        found = package.get_scores(answer.lower(), reference.lower())[0]
+        case["package"] = [found[name]["f"] for name in ("rouge-1", "rouge-2", "rouge-l")]
     except ValueError:
-        case["pens"] = None  # the package refuses an empty answer
+        case["package"] = None  # the package refuses an empty answer
     cases.append(case)
-bleu = sacrebleu.corpus_bleu([a for a, _ in PAIRS], [[r for _, r in PAIRS]])
-out = {"cases": cases, "corpus_bleu": bleu.score}
+bleu = sacrebleu.BLEU()
+corpus_bleu = bleu.corpus_score([a for a, _ in PAIRS], [[r for _, r in PAIRS]]).score
+
+
+def distinct(n):
+    total = parlai.InterDistinctMetric.compute(PAIRS[0][0], n)
+    for answer, _ in PAIRS[1:]:
+        total += parlai.InterDistinctMetric.compute(answer, n)
+    return total.value()
+
+
+# Labels; label 4 is neither true nor predicted anywhere, label 3 is never predicted.
+truth = [rng.randrange(4) for _ in range(200)]
+predicted = [rng.randrange(3) for _ in range(200)]
+labels = {
+    "n_labels": 5,
+    "truth": truth,
+    "predicted": predicted,
+    "accuracy": sklearn.accuracy_score(truth, predicted),
+    "macro_f1": sklearn.f1_score(truth, predicted, labels=list(range(5)), average="macro", zero_division=0),
+}
+
+
+def lamp_number(answer, gold):
+    """create_metric_mae_rmse of LaMP (github.com/LaMP-Benchmark/LaMP, metrics/classification_metrics.py)."""
+    try:
+        return float(answer)
+    except ValueError:
+        gold = float(gold)
+        return 1.0 if abs(1 - gold) > abs(5 - gold) else 5.0
+
+
+stars = [str(rng.randint(1, 5)) for _ in range(60)] + ["3", "3"]
+answers = [rng.choice(["1", "2", "3", "4", " 5 ", "4.5", "7", "-1", "1e0", "", "five", "3 stars", "5.", ".5", "+2"]) for _ in range(60)] + ["three", "3"]
+numbers = [lamp_number(a, g) for a, g in zip(answers, stars)]
+golds = [float(g) for g in stars]
+ratings = {
+    "answers": answers,
+    "truth": stars,
+    "numbers": numbers,
+    "mae": sklearn.mean_absolute_error(golds, numbers),
+    "rmse": sklearn.root_mean_squared_error(golds, numbers),
+}
+
+# One right item among distinct scores.
+rankings = []
+for n, k in [(20, 5), (20, 10), (100, 50), (8, 5)]:
+    scores = np.random.default_rng(n + k).permutation(n).astype(float)
+    for gold in range(n):
+        relevance = np.zeros(n)
+        relevance[gold] = 1
+        rankings.append({
+            "rank": int((scores > scores[gold]).sum()) + 1,
+            "k": k,
+            "ndcg": float(sklearn.ndcg_score([relevance], [scores], k=k)),
+            "hit": float(sklearn.top_k_accuracy_score([gold], [scores], k=k, labels=list(range(n)))),
+            "reciprocal": float(sklearn.label_ranking_average_precision_score([relevance], [scores])),
+        })
+
+out = {
+    "cases": cases,
+    "corpus_bleu": corpus_bleu,
+    "bleu_signature": bleu.get_signature().format(),
+    "distinct": [distinct(1), distinct(2)],
+    "labels": labels,
+    "ratings": ratings,
+    "rankings": rankings,
+}
 pathlib.Path(__file__).with_name("metrics.json").write_text(json.dumps(out, indent=1, ensure_ascii=False) + "\n")

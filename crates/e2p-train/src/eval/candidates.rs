@@ -1,0 +1,187 @@
+//! The candidates of an example, ranked by log-likelihood: the sum over tokens, and the mean per token.
+
+use super::arms::Arms;
+use super::examples::EvalExample;
+use super::{Condition, branches};
+use crate::encode::ExampleEncoder;
+use crate::error::Result;
+use e2p_model::Decoder;
+
+/// Prompts whose candidates are ranked in one go.
+const PROMPTS_PER_TRUNK: usize = 8;
+
+/// An example with candidates, tokenized.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidates {
+    /// Place of the example.
+    pub(crate) example: usize,
+    /// Ids of every candidate that fits into the context.
+    ids: Vec<Vec<u32>>,
+    /// Which candidate of the example each of them is.
+    kept: Vec<usize>,
+    /// Place of the gold in `ids`.
+    gold: usize,
+}
+
+/// What a model chose. Preferred variable name: `choice`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// By log-likelihood.
+    pub(crate) sum: Ranked,
+    /// By log-likelihood per token.
+    pub(crate) per_token: Ranked,
+}
+
+/// The outcome of one ranking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ranked {
+    /// Rank of the gold, counted from 1; ties count against it.
+    pub(crate) rank: usize,
+    /// The candidate of the example that comes first; another one than the gold if they tie.
+    pub(crate) first: usize,
+}
+
+/// The first `limit` examples that have candidates to choose between.
+///
+/// # Errors
+/// A template that fails on a candidate.
+pub(crate) fn tokenize(
+    encoder: &ExampleEncoder<'_>,
+    examples: &[EvalExample],
+    limit: usize,
+) -> Result<Vec<Candidates>> {
+    let mut out = Vec::new();
+    for (index, example) in examples.iter().enumerate() {
+        if out.len() == limit {
+            break;
+        }
+        let (mut ids, mut kept) = (Vec::new(), Vec::new());
+        let mut gold = None;
+        for (number, candidate) in example.example.candidates.iter().enumerate() {
+            // A candidate too long for the context is never the answer: it is left out, unless it is the gold, which fits.
+            if let Some(tokens) = encoder.target(&example.example, candidate)? {
+                if *candidate == example.example.target {
+                    gold = Some(ids.len());
+                }
+                ids.push(tokens);
+                kept.push(number);
+            }
+        }
+        if let Some(gold) = gold.filter(|_| ids.len() > 1) {
+            out.push(Candidates {
+                example: index,
+                ids,
+                kept,
+                gold,
+            });
+        }
+    }
+    Ok(out)
+}
+
+/// What the model under `condition` chooses, in the order of `all`.
+///
+/// # Errors
+/// As [`branches::log_likelihoods`], and what `report` returns when it is told how many are done.
+pub(crate) fn choose(
+    decoder: &Decoder,
+    arms: &Arms<'_>,
+    condition: Condition,
+    examples: &[EvalExample],
+    all: &[Candidates],
+    mut report: impl FnMut(usize) -> Result<()>,
+) -> Result<Vec<Choice>> {
+    let mut choices = Vec::with_capacity(all.len());
+    for chunk in all.chunks(PROMPTS_PER_TRUNK) {
+        let of: Vec<&EvalExample> = chunk
+            .iter()
+            .map(|candidates| &examples[candidates.example])
+            .collect();
+        let ids: Vec<&[Vec<u32>]> = chunk
+            .iter()
+            .map(|candidates| candidates.ids.as_slice())
+            .collect();
+        let sums = branches::log_likelihoods(decoder, arms, condition, &of, &ids)?;
+        for (candidates, sums) in chunk.iter().zip(sums) {
+            let per_token: Vec<f64> = sums
+                .iter()
+                .zip(&candidates.ids)
+                .map(|(sum, ids)| sum / ids.len() as f64)
+                .collect();
+            choices.push(Choice {
+                sum: candidates.ranked(&sums),
+                per_token: candidates.ranked(&per_token),
+            });
+        }
+        report(choices.len())?;
+    }
+    Ok(choices)
+}
+
+impl Candidates {
+    fn ranked(&self, scores: &[f64]) -> Ranked {
+        let first = (0..scores.len())
+            .filter(|index| *index != self.gold)
+            .max_by(|a, b| scores[*a].total_cmp(&scores[*b]).then(b.cmp(a)))
+            .filter(|best| scores[*best] >= scores[self.gold])
+            .unwrap_or(self.gold);
+        Ranked {
+            rank: rank(scores, self.gold),
+            first: self.kept[first],
+        }
+    }
+}
+
+/// The rank of the gold, counted from 1; ties count against it.
+pub(crate) fn rank(scores: &[f64], gold: usize) -> usize {
+    let better = scores
+        .iter()
+        .enumerate()
+        .filter(|(index, score)| *index != gold && **score >= scores[gold]);
+    1 + better.count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ties_count_against_the_gold() {
+        assert_eq!(rank(&[-3.0, -1.0, -2.0], 1), 1);
+        assert_eq!(rank(&[-1.0, -1.0, -2.0], 1), 2);
+        assert_eq!(rank(&[-1.0, -1.0, -1.0], 2), 3);
+        assert_eq!(rank(&[f64::NEG_INFINITY, -5.0], 0), 2);
+    }
+
+    fn candidates(n: usize, gold: usize) -> Candidates {
+        Candidates {
+            example: 0,
+            ids: vec![vec![0]; n],
+            kept: (10..10 + n).collect(),
+            gold,
+        }
+    }
+
+    #[test]
+    fn the_first_candidate_is_not_the_gold_on_a_tie() {
+        assert_eq!(candidates(3, 1).ranked(&[-3.0, -1.0, -2.0]).first, 11);
+        assert_eq!(candidates(3, 1).ranked(&[-1.0, -1.0, -1.0]).first, 10);
+    }
+
+    proptest! {
+        #[test]
+        fn without_ties_the_order_of_candidates_does_not_matter(
+            order in Just((0usize..8).collect::<Vec<_>>()).prop_shuffle(), gold in 0usize..8,
+        ) {
+            let score = |candidate: usize| -((candidate * 5 % 8) as f64);
+            let plain: Vec<f64> = (0..8).map(score).collect();
+            let shuffled: Vec<f64> = order.iter().map(|candidate| score(*candidate)).collect();
+            let place = order.iter().position(|candidate| *candidate == gold).unwrap();
+            let (plain, moved) = (candidates(8, gold).ranked(&plain), candidates(8, place).ranked(&shuffled));
+            prop_assert_eq!(plain.rank, moved.rank);
+            prop_assert_eq!(plain.first, 10 + order[moved.first - 10]);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Log-likelihoods of the names of a catalogue after one prompt.
+//!
+//! The prompt is run once. Then the tree is walked: each node that is run takes the keys and values of its ancestors, and its logits score
+//! all of its children. A token's log-probability is at most 0, so the score of a beginning bounds those of all names that begin so: what
+//! lies below the threshold is never run, and everything at or above it is found. That is exact, and it is what makes a whole catalogue
+//! affordable: to know the rank of a name only the beginnings that are at least as likely as the whole name count.
+
+use burn::tensor::{Tensor, s};
+use e2p_model::{Decoder, KvCache, Padding};
+use e2p_prefix::inject;
+
+use super::tree::NameTree;
+use crate::encode::EncodedPrompt;
+use crate::error::Result;
+
+/// Nodes that run in one pass: enough to fill the matrix products, few enough for their logits and caches to stay small (ours).
+const ROWS_PER_PASS: usize = 256;
+
+/// A prompt that has been run, with its soft tokens. Preferred variable name: `trunk`.
+pub(crate) struct Trunk {
+    pub(super) cache: KvCache,
+    /// `[1, d_model]`
+    pub(super) hidden: Tensor<2>,
+}
+
+/// A node that is to be run: its row in the pass that ran its parent, the token that leads to it, its score.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Open {
+    row: usize,
+    id: u32,
+    pub(super) node: usize,
+    pub(super) score: f64,
+}
+
+impl Open {
+    /// The end of the prompt, which is run already.
+    pub(super) const ROOT: Self = Self {
+        row: 0,
+        id: 0,
+        node: 0,
+        score: 0.0,
+    };
+}
+
+impl Trunk {
+    /// Runs `prompt` with the soft tokens `prefix` (`[1, n_prefix, d_model]`) in their slot.
+    ///
+    /// # Errors
+    /// A prompt longer than the context.
+    pub(crate) fn new(
+        decoder: &Decoder,
+        prompt: &EncodedPrompt,
+        prefix: Option<Tensor<3>>,
+    ) -> Result<Self> {
+        let (mut embeds, row_starts) = decoder.embed_rows(&[&prompt.ids], Padding::Left)?;
+        if let Some(prefix) = prefix {
+            embeds = inject(embeds.clone(), prefix.cast(embeds.dtype()), &[prompt.slot]);
+        }
+        let len = embeds.dims()[1];
+        let mut cache = decoder.new_cache(row_starts, len);
+        let hidden = decoder.forward_cached(embeds, &mut cache)?;
+        let hidden = hidden.slice(s![.., len - 1.., ..]).squeeze_dim(1);
+        Ok(Self { cache, hidden })
+    }
+}
+
+/// The items whose name has a log-likelihood (nats) of at least `threshold`, with it; names that do not fit behind the prompt cannot be
+/// written and are not among them.
+///
+/// # Errors
+/// Whatever the decoder refuses.
+pub(crate) fn at_least(
+    decoder: &Decoder,
+    tree: &NameTree,
+    trunk: &Trunk,
+    threshold: f64,
+) -> Result<Vec<(usize, f64)>> {
+    let mut found = Vec::new();
+    walk(
+        decoder,
+        tree,
+        &trunk.cache,
+        trunk.hidden.clone(),
+        &[Open::ROOT],
+        threshold,
+        &mut found,
+    )?;
+    Ok(found)
+}
+
+/// Scores the children of nodes that have been run, then runs those that go on: depth first by passes, so that few caches are alive.
+fn walk(
+    decoder: &Decoder,
+    tree: &NameTree,
+    cache: &KvCache,
+    hidden: Tensor<2>,
+    nodes: &[Open],
+    threshold: f64,
+    found: &mut Vec<(usize, f64)>,
+) -> Result<()> {
+    let mut open = Vec::new();
+    for_each_child(decoder, tree, hidden, nodes, |child| {
+        if child.score < threshold {
+            return;
+        }
+        let node = tree.node(child.node);
+        found.extend(node.items.iter().map(|item| (*item, child.score)));
+        if !node.children.is_empty() {
+            open.push(child);
+        }
+    });
+    if cache.len() == decoder.config().max_seq_len {
+        return Ok(());
+    }
+    for chunk in open.chunks(ROWS_PER_PASS) {
+        let (cache, hidden) = run(decoder, cache, chunk)?;
+        walk(decoder, tree, &cache, hidden, chunk, threshold, found)?;
+    }
+    Ok(())
+}
+
+/// Calls `visit` with every child of `nodes`, whose hidden states are the rows of `hidden`.
+pub(super) fn for_each_child(
+    decoder: &Decoder,
+    tree: &NameTree,
+    hidden: Tensor<2>,
+    nodes: &[Open],
+    mut visit: impl FnMut(Open),
+) {
+    let vocab_size = decoder.config().vocab_size;
+    let logits = decoder
+        .logits(hidden)
+        .into_data()
+        .try_into_vec_as::<f32>()
+        .expect("logits are numbers");
+    for (row, (node, logits)) in nodes.iter().zip(logits.chunks(vocab_size)).enumerate() {
+        let normalizer = log_sum_exp(logits);
+        for (id, child) in &tree.node(node.node).children {
+            visit(Open {
+                row,
+                id: *id,
+                node: *child,
+                score: node.score + f64::from(logits[*id as usize]) - normalizer,
+            });
+        }
+    }
+}
+
+/// Runs nodes behind their parents: their keys and values on top of those of their ancestors, and their hidden states.
+pub(super) fn run(decoder: &Decoder, parents: &KvCache, nodes: &[Open]) -> Result<(KvCache, Tensor<2>)> {
+    let rows: Vec<usize> = nodes.iter().map(|node| node.row).collect();
+    let mut cache = parents.select_rows(&rows, parents.len() + 1);
+    let ids: Vec<[u32; 1]> = nodes.iter().map(|node| [node.id]).collect();
+    let (embeds, _) = decoder.embed_rows(&ids, Padding::Right)?;
+    let hidden = decoder.forward_cached(embeds, &mut cache)?;
+    Ok((cache, hidden.squeeze_dim(1)))
+}
+
+/// `ln(sum(exp(x)))`, sixteen sums at a time so that the compiler can use wide registers.
+fn log_sum_exp(logits: &[f32]) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+    f64::from(largest) + f64::from(sum).ln()
+}

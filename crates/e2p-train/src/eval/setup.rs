@@ -1,0 +1,153 @@
+//! What an evaluation needs before it can begin: the adapters, and the conditions that can be had with them.
+
+use std::path::{Path, PathBuf};
+
+use e2p_data::UserEmbeddings;
+use e2p_prefix::{Adapter, Method};
+
+use super::catalogue::Als;
+use super::{Condition, EvalOptions};
+use crate::error::{Result, TrainError};
+use crate::inputs::{Inputs, space_name};
+use crate::recipe::Recipe;
+use crate::run_dir::RunDir;
+
+/// The adapter of a finished run, refused on another backbone.
+pub(super) fn load_adapter(run: &Path, inputs: &Inputs, backbone: &str) -> Result<Adapter> {
+    let path = RunDir::adapter_path(run);
+    if !path.is_dir() {
+        return Err(TrainError::NoRun {
+            path: run.into(),
+            missing: "adapter/, which the end of training writes,".into(),
+        });
+    }
+    let adapter = Adapter::load(&path, inputs.decoder.device())?;
+    adapter.config.check_backbone(&inputs.backbone, backbone)?;
+    Ok(adapter)
+}
+
+/// The adapter of the `soft_prompt` control, where there is one.
+pub(super) fn soft_prompt(
+    run: &Path,
+    inputs: &Inputs,
+    options: &EvalOptions,
+    adapter: &Adapter,
+) -> Result<Option<Adapter>> {
+    if adapter.config.method == Method::SoftPrompt {
+        return Ok(Some(adapter.clone()));
+    }
+    let beside = run.join("soft_prompt");
+    let path = match &options.soft_prompt {
+        Some(path) => path.clone(),
+        None if RunDir::adapter_path(&beside).is_dir() => beside,
+        None => return Ok(None),
+    };
+    let found = load_adapter(&path, inputs, &path.display().to_string())?;
+    let needs = if found.config.method != Method::SoftPrompt {
+        "a run with method = \"soft_prompt\""
+    } else if found.config.position != adapter.config.position
+        || found.config.projector.n_prefix != adapter.config.projector.n_prefix
+    {
+        "a run with the same position and n_prefix"
+    } else {
+        return Ok(Some(found));
+    };
+    Err(TrainError::Condition {
+        condition: "soft_prompt".into(),
+        needs: format!("{needs}, but `{}` is another", path.display()),
+    })
+}
+
+/// The conditions that are wanted, or all that can be had.
+pub(super) fn conditions(
+    options: &EvalOptions,
+    inputs: &Inputs,
+    adapter: &Adapter,
+    has_soft_prompt: bool,
+) -> Result<Vec<Condition>> {
+    let is_e2p = adapter.config.method == Method::E2p;
+    let missing = |condition: Condition| -> Option<&str> {
+        if condition.has_text() && inputs.profiles.is_empty() {
+            return Some("profiles in users.jsonl of the data directory");
+        }
+        match condition {
+            Condition::None | Condition::Text => None,
+            Condition::SoftPrompt => (!has_soft_prompt).then_some(
+                "a run trained with method = \"soft_prompt\" (--soft-prompt RUN, or `e2p train --baseline`)",
+            ),
+            _ => (!is_e2p).then_some("a run trained with method = \"e2p\""),
+        }
+    };
+    if options.conditions.is_empty() {
+        return Ok(Condition::ALL
+            .into_iter()
+            .filter(|condition| missing(*condition).is_none())
+            .collect());
+    }
+    let mut chosen = options.conditions.clone();
+    chosen.sort_unstable();
+    chosen.dedup();
+    for condition in &chosen {
+        if let Some(needs) = missing(*condition) {
+            return Err(TrainError::Condition {
+                condition: condition.to_string(),
+                needs: needs.into(),
+            });
+        }
+    }
+    Ok(chosen)
+}
+
+/// Refuses user embeddings of another space than the adapter's.
+pub(super) fn check_space(
+    inputs: &Inputs,
+    options: &EvalOptions,
+    recipe: &Recipe,
+    adapter: &Adapter,
+) -> Result<()> {
+    let Some(embeddings) = &inputs.embeddings else {
+        return Ok(());
+    };
+    if adapter.config.method == Method::SoftPrompt {
+        return Ok(());
+    }
+    let expected = &adapter.config.embedding_space;
+    let name = match &options.space {
+        Some(name) => name.clone(),
+        None if embeddings.path() == Path::new(&recipe.users) => space_name(recipe),
+        None => embeddings
+            .path()
+            .file_stem()
+            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+    };
+    expected
+        .check(&name, embeddings.dim())
+        .map_err(|source| TrainError::OtherSpace {
+            path: embeddings.path().into(),
+            expected: expected.name.clone(),
+            source,
+        })
+}
+
+/// The levels of noise, all of them numbers that a standard deviation can be.
+pub(super) fn noise_levels(options: &EvalOptions) -> Result<Vec<f32>> {
+    let wrong = options
+        .embedding_noise
+        .iter()
+        .find(|noise| !noise.is_finite() || **noise < 0.0);
+    match wrong {
+        Some(found) => Err(TrainError::Noise { found: *found }),
+        None if options.embedding_noise.is_empty() => Ok(vec![0.0]),
+        None => Ok(options.embedding_noise.clone()),
+    }
+}
+
+/// The user vectors of the factorization that is a baseline: those asked for, or the run's own where item vectors are beside them.
+pub(super) fn als(options: &EvalOptions, inputs: &Inputs) -> Option<PathBuf> {
+    if let Some(path) = &options.als {
+        return Some(path.clone());
+    }
+    let own = inputs.embeddings.as_ref().map(UserEmbeddings::path);
+    own.filter(|path| Als::items_path(path).is_file())
+        .map(Path::to_path_buf)
+}
