@@ -144,7 +144,9 @@ pub enum TrainError {
         found: f32,
     },
     /// An example recommends something that the catalogue does not have.
-    #[error("user `{user}` has item `{item}` held out, found {found}; expected an item of items.jsonl whose text is the target")]
+    #[error(
+        "user `{user}` has item `{item}` held out, found {found}; expected an item of items.jsonl whose text is the target"
+    )]
     Catalogue {
         /// The user of the example.
         user: String,

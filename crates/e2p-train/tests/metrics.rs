@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use e2p_train::metrics::{
-    BLEU_SIGNATURE, BleuStatistics, LabelCounts, Rouge, distinct, f1, hit_rate, lamp_rating, macro_f1,
-    ndcg, reciprocal_rank, rouge_google, rouge_package,
+    BLEU_SIGNATURE, BleuStatistics, LabelCounts, Rouge, distinct, f1, hit_rate, lamp_rating,
+    macro_f1, ndcg, reciprocal_rank, rouge_google, rouge_package,
 };
 use serde_json::Value;
 
@@ -112,7 +112,8 @@ fn distinct_is_parlais_inter_distinct() {
 
 fn numbers(value: &Value) -> Vec<usize> {
     let all = value.as_array().unwrap().iter();
-    all.map(|number| number.as_u64().unwrap() as usize).collect()
+    all.map(|number| number.as_u64().unwrap() as usize)
+        .collect()
 }
 
 #[test]
@@ -130,7 +131,11 @@ fn accuracy_and_macro_f1_are_sklearns() {
     }
     assert_close(macro_f1(&labels), &golden["macro_f1"], "macro-F1");
     let hits: u64 = labels.iter().map(|label| label.hits).sum();
-    assert_close(hits as f64 / truth.len() as f64, &golden["accuracy"], "accuracy");
+    assert_close(
+        hits as f64 / truth.len() as f64,
+        &golden["accuracy"],
+        "accuracy",
+    );
 }
 
 #[test]
@@ -154,7 +159,10 @@ fn ratings_are_read_as_lamp_reads_them_and_their_errors_are_sklearns() {
 fn figures_of_a_rank_are_sklearns() {
     let golden = golden();
     for case in golden["rankings"].as_array().unwrap() {
-        let (rank, k) = (case["rank"].as_u64().unwrap() as usize, case["k"].as_u64().unwrap() as usize);
+        let (rank, k) = (
+            case["rank"].as_u64().unwrap() as usize,
+            case["k"].as_u64().unwrap() as usize,
+        );
         let what = format!("rank {rank} of {k}");
         assert_close(ndcg(rank, k), &case["ndcg"], &what);
         assert_close(hit_rate(rank, k), &case["hit"], &what);

@@ -128,7 +128,9 @@ fn tables(rows: &[Vec<String>]) -> Vec<String> {
             let columns = first..(first + METRICS_PER_TABLE).min(n_metrics + 1);
             let mut cut = rows.iter().map(|row| {
                 let metrics = columns.clone().map(|column| row[column].clone());
-                std::iter::once(row[0].clone()).chain(metrics).collect::<Vec<_>>()
+                std::iter::once(row[0].clone())
+                    .chain(metrics)
+                    .collect::<Vec<_>>()
             });
             let mut table = comfy_table::Table::new();
             table.load_preset(comfy_table::presets::NOTHING);

@@ -135,10 +135,12 @@ pub(super) fn assemble(parts: &Parts<'_>) -> Evaluation {
         let name = scores.condition.to_string();
         (name, measures.metrics(judged, scores))
     });
-    let baselines = parts
-        .baselines
-        .iter()
-        .map(|baseline| (baseline.name.to_owned(), of_ranking(judged, &baseline.ranks)));
+    let baselines = parts.baselines.iter().map(|baseline| {
+        (
+            baseline.name.to_owned(),
+            of_ranking(judged, &baseline.ranks),
+        )
+    });
     let mut rows = sampled(conditions.chain(baselines).collect(), parts.options);
     let baselines = rows.split_off(parts.scores.len());
     let row = |condition: Condition| rows.iter().find(|row| row.name == condition.name());
@@ -207,7 +209,10 @@ fn sampled(rows: Vec<(String, Vec<Metric>)>, options: &EvalOptions) -> Vec<Row> 
 /// Per user the gain of `e2p` in nats per target token, over another user's embedding and over the bare backbone.
 fn user_gains(parts: &Parts<'_>) -> Vec<UserGains> {
     let by_user = |condition: Condition| {
-        let scores = parts.scores.iter().find(|scores| scores.condition == condition)?;
+        let scores = parts
+            .scores
+            .iter()
+            .find(|scores| scores.condition == condition)?;
         let mut sums = vec![(0.0, 0.0); parts.users.len()];
         for (example, (nll, tokens)) in parts.examples.iter().zip(&scores.nll) {
             sums[example.user].0 += nll;
@@ -239,7 +244,8 @@ fn drift(parts: &Parts<'_>, none: Option<&Row>, shuffled: Option<&Row>) -> Vec<D
         .iter()
         .map(|level| {
             let entries = parts.examples.iter().zip(&level.nll);
-            let entries = entries.map(|(example, (nll, tokens))| (example.user, *nll, *tokens as f64));
+            let entries =
+                entries.map(|(example, (nll, tokens))| (example.user, *nll, *tokens as f64));
             Figure::ratio(parts.users.len(), Link::Identity, entries)
         })
         .collect();

@@ -171,8 +171,13 @@ mod tests {
 
     #[test]
     fn the_interval_of_distinct_holds_its_value() {
-        let words: Vec<String> = (0..60).map(|n| format!("w{} w{} w{}", n % 7, n % 11, n)).collect();
-        let answers = words.iter().enumerate().map(|(user, words)| (user, words.as_str()));
+        let words: Vec<String> = (0..60)
+            .map(|n| format!("w{} w{} w{}", n % 7, n % 11, n))
+            .collect();
+        let answers = words
+            .iter()
+            .enumerate()
+            .map(|(user, words)| (user, words.as_str()));
         let estimate = one(&Figure::distinct(60, 1, answers), 100, 0).estimate();
         assert!(
             estimate.low < estimate.value && estimate.value < estimate.high,

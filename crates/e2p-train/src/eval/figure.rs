@@ -226,7 +226,12 @@ mod tests {
 
     use super::*;
 
-    const ANSWERS: [&str; 4] = ["i like tea", "tea is what i like", "no", "two cats, two dogs"];
+    const ANSWERS: [&str; 4] = [
+        "i like tea",
+        "tea is what i like",
+        "no",
+        "two cats, two dogs",
+    ];
     const TARGETS: [&str; 4] = ["i like tea too", "tea", "no way", "two dogs and two cats"];
 
     /// Every kind of figure over the examples `order`, whose users are `users`.
@@ -234,12 +239,18 @@ mod tests {
         let of = |index: &usize| (users[*index], ANSWERS[*index], TARGETS[*index]);
         let all = || order.iter().map(of);
         vec![
-            Figure::ratio(3, Link::Sqrt, all().map(|(user, answer, _)| (user, answer.len() as f64, 2.0))),
+            Figure::ratio(
+                3,
+                Link::Sqrt,
+                all().map(|(user, answer, _)| (user, answer.len() as f64, 2.0)),
+            ),
             Figure::bleu(3, all()),
             Figure::macro_f1(
                 3,
                 4,
-                order.iter().map(|index| (users[*index], (*index != 2).then_some(index / 2), *index)),
+                order
+                    .iter()
+                    .map(|index| (users[*index], (*index != 2).then_some(index / 2), *index)),
             ),
             Figure::distinct(3, 1, all().map(|(user, answer, _)| (user, answer))),
         ]

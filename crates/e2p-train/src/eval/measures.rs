@@ -81,17 +81,45 @@ impl Measures {
             ..none
         };
         let (kind, answers) = match task {
-            "personachat" => (CandidateKind::Texts, AnswerKind { overlap: true, ..rouge }),
+            "personachat" => (
+                CandidateKind::Texts,
+                AnswerKind {
+                    overlap: true,
+                    ..rouge
+                },
+            ),
             "pens" => (
                 CandidateKind::Texts,
-                AnswerKind { overlap: true, rouge_package: true, ..rouge },
+                AnswerKind {
+                    overlap: true,
+                    rouge_package: true,
+                    ..rouge
+                },
             ),
             "mind" | "lamp-4" | "lamp-5" | "lamp-6" | "lamp-7" => (CandidateKind::Texts, rouge),
-            "lamp-1" | "lamp-2" => (CandidateKind::Labels, AnswerKind { label: true, ..none }),
-            "lamp-3" => (CandidateKind::Labels, AnswerKind { rating: true, ..none }),
+            "lamp-1" | "lamp-2" => (
+                CandidateKind::Labels,
+                AnswerKind {
+                    label: true,
+                    ..none
+                },
+            ),
+            "lamp-3" => (
+                CandidateKind::Labels,
+                AnswerKind {
+                    rating: true,
+                    ..none
+                },
+            ),
             "interactions" => (CandidateKind::Texts, none),
             // One's own data: questions with options, or text.
-            _ => (CandidateKind::Options, AnswerKind { overlap: true, ..rouge }),
+            _ => (
+                CandidateKind::Options,
+                AnswerKind {
+                    overlap: true,
+                    ..rouge
+                },
+            ),
         };
         let labels = labels(judged);
         let kind = match kind {
@@ -140,7 +168,11 @@ impl Measures {
         for (suffix, per_token) in [("", false), ("_per_token", true)] {
             let outcome = |index: usize| {
                 let choice = scores.choices[index];
-                if per_token { choice.per_token } else { choice.sum }
+                if per_token {
+                    choice.per_token
+                } else {
+                    choice.sum
+                }
             };
             let of = |index: usize| found.judged.ranked[index].example;
             let all = 0..scores.choices.len();
@@ -161,12 +193,19 @@ impl Measures {
                 let predicted = all
                     .map(|index| {
                         let example = &found.judged.examples[of(index)].example;
-                        (of(index), Some(example.candidates[outcome(index).first].as_str()))
+                        (
+                            of(index),
+                            Some(example.candidates[outcome(index).first].as_str()),
+                        )
                     })
                     .collect();
                 self.macro_f1(found, &format!("macro_f1{suffix}"), predicted);
             } else {
-                let name = if scores.catalogue.is_empty() { "mrr" } else { "mrr_candidates" };
+                let name = if scores.catalogue.is_empty() {
+                    "mrr"
+                } else {
+                    "mrr_candidates"
+                };
                 found.mean(&format!("{name}{suffix}"), reciprocal);
             }
         }
@@ -202,47 +241,74 @@ impl Measures {
         let user = |index: usize| judged.examples[index].user;
         let of: Vec<usize> = (0..answers.len()).collect();
         let each = |value: &dyn Fn(&str, &str) -> f64| -> Vec<(usize, f64)> {
-            of.iter().map(|index| (*index, value(&answers[*index], target(*index)))).collect()
+            of.iter()
+                .map(|index| (*index, value(&answers[*index], target(*index))))
+                .collect()
         };
         if self.answers.label && scores.choices.is_empty() {
-            let is_right = each(&|answer, target| f64::from(u8::from(answer.trim() == target.trim())));
+            let is_right =
+                each(&|answer, target| f64::from(u8::from(answer.trim() == target.trim())));
             found.mean("accuracy", is_right);
-            let predicted = of.iter().map(|index| (*index, Some(answers[*index].as_str())));
+            let predicted = of
+                .iter()
+                .map(|index| (*index, Some(answers[*index].as_str())));
             self.macro_f1(found, "macro_f1", predicted.collect());
         }
         if self.answers.rating {
             let error = |power: i32| {
                 each(&|answer, target| {
                     let truth: f64 = target.trim().parse().unwrap_or(f64::NAN);
-                    (metrics::lamp_rating(answer, truth) - truth).abs().powi(power)
+                    (metrics::lamp_rating(answer, truth) - truth)
+                        .abs()
+                        .powi(power)
                 })
             };
             // A target that is no number has no error.
             let known = |errors: Vec<(usize, f64)>| -> Vec<(usize, f64)> {
-                errors.into_iter().filter(|(_, error)| error.is_finite()).collect()
+                errors
+                    .into_iter()
+                    .filter(|(_, error)| error.is_finite())
+                    .collect()
             };
             found.ratio("mae", known(error(1)), Link::Identity, true);
             found.ratio("rmse", known(error(2)), Link::Sqrt, true);
         }
         if self.answers.overlap {
             found.mean("f1", each(&metrics::f1));
-            let entries = of.iter().map(|index| (user(*index), answers[*index].as_str(), target(*index)));
+            let entries = of
+                .iter()
+                .map(|index| (user(*index), answers[*index].as_str(), target(*index)));
             let bleu = Figure::bleu(judged.n_users, entries);
             found.push("bleu", &of, bleu, false, true);
         }
         type Convention = (bool, &'static str, fn(&str, &str) -> metrics::Rouge);
         let conventions: [Convention; 2] = [
             (self.answers.rouge, "", metrics::rouge_google),
-            (self.answers.rouge_package, "_package", metrics::rouge_package),
+            (
+                self.answers.rouge_package,
+                "_package",
+                metrics::rouge_package,
+            ),
         ];
         for (_, suffix, rouge) in conventions.into_iter().filter(|(wanted, ..)| *wanted) {
-            found.mean(&format!("rouge_1{suffix}"), each(&|a, b| rouge(a, b).rouge_1));
-            found.mean(&format!("rouge_2{suffix}"), each(&|a, b| rouge(a, b).rouge_2));
-            found.mean(&format!("rouge_l{suffix}"), each(&|a, b| rouge(a, b).rouge_l));
+            found.mean(
+                &format!("rouge_1{suffix}"),
+                each(&|a, b| rouge(a, b).rouge_1),
+            );
+            found.mean(
+                &format!("rouge_2{suffix}"),
+                each(&|a, b| rouge(a, b).rouge_2),
+            );
+            found.mean(
+                &format!("rouge_l{suffix}"),
+                each(&|a, b| rouge(a, b).rouge_l),
+            );
         }
         if self.answers.overlap {
             for n in [1, 2] {
-                let entries = of.iter().map(|index| (user(*index), answers[*index].as_str()));
+                let entries = of
+                    .iter()
+                    .map(|index| (user(*index), answers[*index].as_str()));
                 let figure = Figure::distinct(judged.n_users, n, entries);
                 found.push(&format!("distinct_{n}"), &of, figure, false, true);
             }
@@ -308,13 +374,7 @@ impl Found<'_> {
         });
     }
 
-    fn ratio(
-        &mut self,
-        name: &str,
-        values: Vec<(usize, f64)>,
-        link: Link,
-        is_lower_better: bool,
-    ) {
+    fn ratio(&mut self, name: &str, values: Vec<(usize, f64)>, link: Link, is_lower_better: bool) {
         let of: Vec<usize> = values.iter().map(|(example, _)| *example).collect();
         let entries = values
             .into_iter()
@@ -354,13 +414,22 @@ impl Found<'_> {
             return;
         }
         let each = |value: &dyn Fn(usize) -> f64| -> Vec<(usize, f64)> {
-            ranks.iter().map(|(example, rank)| (*example, value(*rank))).collect()
+            ranks
+                .iter()
+                .map(|(example, rank)| (*example, value(*rank)))
+                .collect()
         };
         for k in CUTOFFS {
-            self.mean(&format!("{prefix}hr@{k}"), each(&|rank| metrics::hit_rate(rank, k)));
+            self.mean(
+                &format!("{prefix}hr@{k}"),
+                each(&|rank| metrics::hit_rate(rank, k)),
+            );
         }
         for k in CUTOFFS {
-            self.mean(&format!("{prefix}ndcg@{k}"), each(&|rank| metrics::ndcg(rank, k)));
+            self.mean(
+                &format!("{prefix}ndcg@{k}"),
+                each(&|rank| metrics::ndcg(rank, k)),
+            );
         }
         self.mean(&format!("{prefix}mrr"), each(&metrics::reciprocal_rank));
     }

@@ -14,7 +14,10 @@ pub(super) fn provenance(parts: &Parts<'_>) -> Map<String, Value> {
         .iter()
         .map(|input| json!({"name": input.name, "sha256": input.sha256}))
         .collect();
-    let answered = parts.scores.first().map_or(0, |scores| scores.answers.len());
+    let answered = parts
+        .scores
+        .first()
+        .map_or(0, |scores| scores.answers.len());
     let embeddings = parts.inputs.embeddings.as_ref();
     let mut entries = vec![
         ("run", json!(parts.run_path)),
@@ -70,7 +73,10 @@ pub(super) fn provenance(parts: &Parts<'_>) -> Map<String, Value> {
 fn conventions(parts: &Parts<'_>) -> String {
     let mut said = vec!["nll: nats per target token, end of turn included".to_owned()];
     if !parts.ranked.is_empty() {
-        said.push("candidates: summed log-likelihood, or its mean per token; ties against the gold".into());
+        said.push(
+            "candidates: summed log-likelihood, or its mean per token; ties against the gold"
+                .into(),
+        );
     }
     if parts.scores.iter().any(|scores| !scores.answers.is_empty()) {
         said.push("f1 and distinct: words as ParlAI normalises them".into());

@@ -84,9 +84,19 @@ mod tests {
         let gains = UserGains::new("x", gains).unwrap();
         assert_eq!((gains.helped, gains.hurt, gains.unchanged), (2, 1, 2));
         assert_eq!(gains.histogram.iter().sum::<usize>(), 5);
-        assert_eq!((gains.histogram[0], gains.histogram[BINS / 2], gains.histogram[BINS - 1]), (1, 2, 1));
+        assert_eq!(
+            (
+                gains.histogram[0],
+                gains.histogram[BINS / 2],
+                gains.histogram[BINS - 1]
+            ),
+            (1, 2, 1)
+        );
         assert_eq!(gains.percentiles[2], 0.0);
-        assert_eq!(gains.most_helped, [("b".to_owned(), 1.0), ("d".to_owned(), 0.5)]);
+        assert_eq!(
+            gains.most_helped,
+            [("b".to_owned(), 1.0), ("d".to_owned(), 0.5)]
+        );
         assert_eq!(gains.most_hurt, [("a".to_owned(), -1.0)]);
         assert!(UserGains::new("x", Vec::new()).is_none());
     }

@@ -1,10 +1,14 @@
 //! A synthetic world small enough for a test.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use e2p_data::{
+    DataDirWriter, DatasetInfo, Example, ItemRecord, Overwrite, Prompt, Split, UserEmbeddings,
+    UserRecord,
+};
 use e2p_train::burn::tensor::{DType, Device};
-use e2p_train::{Inputs, PretrainRecipe, Recipe, World, WorldSize, pretrain};
+use e2p_train::{Inputs, PretrainRecipe, Recipe, Silent, Start, World, WorldSize, pretrain, train};
 
 /// How the world of a test is made.
 pub struct Small {
@@ -73,4 +77,82 @@ pub fn open(recipe: &Recipe) -> Inputs {
         &Device::default(),
     )
     .unwrap()
+}
+
+/// A hand-written data directory, with a random embedding for each of its users and the tiny backbone beside it.
+pub struct Written {
+    pub task: &'static str,
+    pub users: Vec<UserRecord>,
+    pub examples: Vec<(Split, Example)>,
+    pub items: Vec<ItemRecord>,
+}
+
+impl Written {
+    /// Trains a few steps on it and opens the run; `overrides` go into the recipe.
+    pub fn run(&self, dir: &Path, overrides: &[&str]) -> (PathBuf, Inputs) {
+        let data = dir.join(format!("data-{}", self.task));
+        let mut writer = DataDirWriter::create(&data, Overwrite::Replace).unwrap();
+        for (split, example) in &self.examples {
+            writer.example(*split, example).unwrap();
+        }
+        for user in &self.users {
+            writer.user(user).unwrap();
+        }
+        for item in &self.items {
+            writer.item(item).unwrap();
+        }
+        writer
+            .finish(DatasetInfo {
+                name: format!("{}, by hand", self.task),
+                task: self.task.into(),
+                ..DatasetInfo::default()
+            })
+            .unwrap();
+        let ids: Vec<&str> = self.users.iter().map(|user| user.user.as_str()).collect();
+        let rows: Vec<Vec<f32>> = (0..ids.len())
+            .map(|user| {
+                (0..6)
+                    .map(|at| ((user * 7 + at * 3) as f32).sin())
+                    .collect()
+            })
+            .collect();
+        let users = dir.join("made.safetensors");
+        UserEmbeddings::write(&users, &ids, &rows, &[]).unwrap();
+
+        let world = dir.join("world");
+        let recipe = Small::tiny().write(&world, &[]);
+        let mut all = vec![
+            format!("backbone={}", recipe.backbone),
+            format!("data={}", data.display()),
+            format!("users={}", users.display()),
+            "train.max_steps=3".into(),
+            "optim.lr=0.05".into(),
+        ];
+        all.extend(overrides.iter().map(ToString::to_string));
+        let recipe = Recipe::load("synthetic", &all).unwrap();
+        let inputs = open(&recipe);
+        let run = dir.join(format!("run-{}", self.task));
+        train(&recipe, &inputs, &run, Start::Force, &mut Silent).unwrap();
+        (run, inputs)
+    }
+}
+
+/// A user without a history.
+pub fn user(id: &str, profile: &[&str]) -> UserRecord {
+    UserRecord {
+        user: id.into(),
+        profile: profile.iter().map(ToString::to_string).collect(),
+        ..UserRecord::default()
+    }
+}
+
+/// An example from plain text.
+pub fn example(user: &str, prompt: &str, target: &str, candidates: &[&str]) -> Example {
+    Example {
+        user: user.into(),
+        prompt: Prompt::Text(prompt.into()),
+        target: target.into(),
+        candidates: candidates.iter().map(ToString::to_string).collect(),
+        item: None,
+    }
 }

@@ -7,6 +7,8 @@
 mod baselines;
 mod beam;
 mod search;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::collections::{HashMap, HashSet};
@@ -73,10 +75,15 @@ impl Catalogue {
         }
         let mut popularity = vec![0; names.len()];
         let mut seen = vec![HashSet::new(); users.len()];
-        let by_id: HashMap<&str, usize> = (0..users.len()).map(|user| (users.id(user), user)).collect();
+        let by_id: HashMap<&str, usize> = (0..users.len())
+            .map(|user| (users.id(user), user))
+            .collect();
         for user in inputs.data.users()? {
             let user = user?;
-            let history = user.history.iter().filter_map(|item| numbers.get(item).copied());
+            let history = user
+                .history
+                .iter()
+                .filter_map(|item| numbers.get(item).copied());
             let evaluated = by_id.get(user.user.as_str());
             for item in history {
                 popularity[item] += 1;
@@ -86,7 +93,11 @@ impl Catalogue {
             }
         }
         let mut golds = Vec::new();
-        for (index, example) in examples.iter().enumerate().filter(|(_, example)| recommends(example)) {
+        for (index, example) in examples
+            .iter()
+            .enumerate()
+            .filter(|(_, example)| recommends(example))
+        {
             if golds.len() == limit {
                 break;
             }
@@ -96,7 +107,9 @@ impl Catalogue {
                 item: id.into(),
                 found: found.into(),
             };
-            let item = *numbers.get(id).ok_or_else(|| unknown("no such item in items.jsonl"))?;
+            let item = *numbers
+                .get(id)
+                .ok_or_else(|| unknown("no such item in items.jsonl"))?;
             if ids[item].as_ref() != Some(&example.target) {
                 return Err(unknown("another name in items.jsonl than its target"));
             }
@@ -135,12 +148,21 @@ impl Catalogue {
         let prefix = arms.prefix(Condition::E2p, &[user]);
         let trunk = Trunk::new(decoder, prompt, prefix)?;
         let found = beam::search(decoder, &self.tree, &trunk, width, &self.seen[user])?;
-        let names = found.iter().take(n).map(|(item, _)| self.names[*item].as_str());
+        let names = found
+            .iter()
+            .take(n)
+            .map(|(item, _)| self.names[*item].as_str());
         Ok(names.collect())
     }
 
     /// The rank of `gold` for a user among scored items; items without a score are below all. Ties count against the gold.
-    fn rank(&self, user: usize, gold: usize, score: f64, scores: impl Iterator<Item = (usize, f64)>) -> usize {
+    fn rank(
+        &self,
+        user: usize,
+        gold: usize,
+        score: f64,
+        scores: impl Iterator<Item = (usize, f64)>,
+    ) -> usize {
         let before = scores.filter(|(item, other)| {
             *item != gold && *other >= score && !self.seen[user].contains(item)
         });
@@ -181,7 +203,11 @@ pub(crate) fn rank_all(
     for chunk in searches.chunks(SEARCHES_PER_REPORT) {
         let found: Result<Vec<Vec<Outcome>>> = chunk
             .par_iter()
-            .map(|search| one(decoder, arms, catalogue, examples, scores, beam_width, search))
+            .map(|search| {
+                one(
+                    decoder, arms, catalogue, examples, scores, beam_width, search,
+                )
+            })
             .collect();
         outcomes.extend(found?.into_iter().flatten());
         done += chunk.len();

@@ -147,7 +147,11 @@ pub(super) fn for_each_child(
 }
 
 /// Runs nodes behind their parents: their keys and values on top of those of their ancestors, and their hidden states.
-pub(super) fn run(decoder: &Decoder, parents: &KvCache, nodes: &[Open]) -> Result<(KvCache, Tensor<2>)> {
+pub(super) fn run(
+    decoder: &Decoder,
+    parents: &KvCache,
+    nodes: &[Open],
+) -> Result<(KvCache, Tensor<2>)> {
     let rows: Vec<usize> = nodes.iter().map(|node| node.row).collect();
     let mut cache = parents.select_rows(&rows, parents.len() + 1);
     let ids: Vec<[u32; 1]> = nodes.iter().map(|node| [node.id]).collect();

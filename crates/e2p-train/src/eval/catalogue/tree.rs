@@ -81,7 +81,12 @@ mod tests {
         assert_eq!(tree.namesakes(2).unwrap(), [2]);
         assert!(tree.namesakes(4).is_none());
         let (id, first) = tree.node(0).children[0];
-        let next: Vec<u32> = tree.node(first).children.iter().map(|child| child.0).collect();
+        let next: Vec<u32> = tree
+            .node(first)
+            .children
+            .iter()
+            .map(|child| child.0)
+            .collect();
         assert_eq!((id, next), (1, vec![2, 3, 9]));
     }
 }
