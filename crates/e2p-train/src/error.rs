@@ -135,7 +135,7 @@ pub enum TrainError {
         expected: String,
         /// Both spaces.
         #[source]
-        source: PrefixError,
+        source: Box<PrefixError>,
     },
     /// Noise that is no standard deviation.
     #[error("embedding noise {found}; expected a standard deviation, 0 or more")]

@@ -8,7 +8,7 @@ use std::path::Path;
 use common::{Small, Written, example, open, user};
 use e2p_data::{ItemRecord, Split, UserEmbeddings, UserRecord};
 use e2p_prefix::Adapter;
-use e2p_train::burn::tensor::Device;
+use e2p_train::burn::tensor::{DType, Device};
 use e2p_train::metrics::{hit_rate, lamp_rating, ndcg, reciprocal_rank};
 use e2p_train::{
     Condition, EarlierStore, EvalOptions, Evaluation, ExampleEncoder, Inputs, ProfileText, RunDir,
@@ -524,7 +524,7 @@ fn a_projector_that_ignores_its_input_is_reported_as_no_personal_gain() {
     let recipe = Small::tiny().write(
         dir.path(),
         &[
-            "projector.output_gain=0",
+            "projector.output_gain=1e-30",
             "optim.lr=1e-30",
             "optim.warmup_steps=0",
             "train.max_steps=2",
@@ -597,7 +597,7 @@ fn drift_is_a_curve_and_another_space_is_refused() {
     }
     let other = dir.path().join("v2.safetensors");
     let backbone = Path::new(&recipe.backbone);
-    let dtype = e2p_train::burn::tensor::DType::F32;
+    let dtype = DType::F32;
     let inputs = open_run(&run, backbone, Some(&other), dtype, &Device::default()).unwrap();
     let refused = evaluate(&run, &inputs, &options, |_| true)
         .unwrap_err()

@@ -48,6 +48,9 @@ struct AnswerKind {
     label: bool,
 }
 
+/// Whether a ROUGE is wanted, what its names end with, and the metric.
+type Convention = (bool, &'static str, fn(&str, &str) -> metrics::Rouge);
+
 /// How a task is judged. Preferred variable name: `measures`.
 #[derive(Debug, Clone)]
 pub(crate) struct Measures {
@@ -281,7 +284,6 @@ impl Measures {
             let bleu = Figure::bleu(judged.n_users, entries);
             found.push("bleu", &of, bleu, false, true);
         }
-        type Convention = (bool, &'static str, fn(&str, &str) -> metrics::Rouge);
         let conventions: [Convention; 2] = [
             (self.answers.rouge, "", metrics::rouge_google),
             (

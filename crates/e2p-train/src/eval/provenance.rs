@@ -1,5 +1,6 @@
 //! Where the figures of a report come from: recipe, seeds, fingerprints, conventions, device, versions.
 
+use e2p_data::UserEmbeddings;
 use serde_json::{Map, Value, json};
 
 use super::assemble::Parts;
@@ -37,10 +38,7 @@ pub(super) fn provenance(parts: &Parts<'_>) -> Map<String, Value> {
             "embedding_space_fingerprint",
             json!(config.embedding_space.fingerprint()),
         ),
-        (
-            "embeddings",
-            json!(embeddings.map(|embeddings| embeddings.path())),
-        ),
+        ("embeddings", json!(embeddings.map(UserEmbeddings::path))),
         ("data", json!(info.name)),
         ("data_licence", json!(info.licence)),
         ("data_citation", json!(info.citation)),

@@ -125,7 +125,7 @@ pub(super) fn check_space(
         .map_err(|source| TrainError::OtherSpace {
             path: embeddings.path().into(),
             expected: expected.name.clone(),
-            source,
+            source: Box::new(source),
         })
 }
 

@@ -11,7 +11,8 @@ mod search;
 mod tests;
 mod tree;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 
 use e2p_model::Decoder;
 use rayon::prelude::*;
@@ -285,12 +286,14 @@ fn one(
         let rank = catalogue.rank(user, gold, score, found.iter().copied());
         let mut listed = None;
         if beam_width > 0 {
-            if !lists.contains_key(&user) {
-                let seen = &catalogue.seen[user];
-                let list = beam::search(decoder, &catalogue.tree, &trunk, beam_width, seen)?;
-                lists.insert(user, list.into_iter().map(|(item, _)| item).collect());
-            }
-            let list = &lists[&user];
+            let list = match lists.entry(user) {
+                Entry::Occupied(list) => list.into_mut(),
+                Entry::Vacant(list) => {
+                    let seen = &catalogue.seen[user];
+                    let found = beam::search(decoder, &catalogue.tree, &trunk, beam_width, seen)?;
+                    list.insert(found.into_iter().map(|(item, _)| item).collect())
+                }
+            };
             // Items of the same name tie, and ties count against the gold.
             let namesakes = catalogue.tree.namesakes(gold).unwrap_or_default();
             listed = list
