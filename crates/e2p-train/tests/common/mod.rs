@@ -1,6 +1,8 @@
 //! A synthetic world small enough for a test.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod evaluation;
+
 use std::path::{Path, PathBuf};
 
 use e2p_data::{
