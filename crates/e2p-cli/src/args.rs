@@ -201,8 +201,12 @@ pub(crate) struct GenerateArgs {
 #[command(
     after_help = "An input is PATH, or SPLIT=PATH (train, valid, test), or all=PATH for a file that is not one split.\n\
     personachat: ParlAI text, the CSV of dialogues, Synthetic-Persona-Chat CSV, the Hugging Face JSON.\n\
+    pens: the directory with news.tsv, train.tsv, valid.tsv, personalized_test.tsv, or some of these files.\n\
+    mind: directories with news.tsv and behaviors.tsv, such as MINDsmall_train and MINDsmall_dev.\n\
+    lamp: *_questions.json with their *_outputs.json beside them, or a directory of both; one of LaMP-1 to 7 at a time.\n\
     interactions: events as CSV, TSV, JSON lines or Parquet with columns user, item and perhaps weight, time, text, tags;\n\
-    or the directory of Last.fm HetRec 2011."
+    or the directory of Last.fm HetRec 2011.\n\
+    jsonl: lines with user, prompt (text or messages), target and perhaps candidates, profile, item, split, time."
 )]
 pub(crate) struct PrepareArgs {
     /// What the files are
@@ -217,22 +221,29 @@ pub(crate) struct PrepareArgs {
     /// Replace a data directory that is there, once the new one is complete
     #[arg(long)]
     pub(crate) force: bool,
-    /// Split by user, whatever the source says
-    #[arg(long)]
-    pub(crate) split_by_user: bool,
-    /// Share of the users for validation, where users decide
-    #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
-    pub(crate) valid: f64,
-    /// Share of the users for the test, where users decide
-    #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
-    pub(crate) test: f64,
-    /// Share of the users of a given training file that go to validation instead
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
-    pub(crate) valid_from_train: f64,
+    #[command(flatten)]
+    pub(crate) split: SplitArgs,
+    #[command(flatten)]
+    pub(crate) about: AboutArgs,
     /// Keep examples that repeat user, prompt and target
     #[arg(long)]
     pub(crate) keep_duplicates: bool,
-    /// Keep lower-cased, tokenised text as it is (personachat)
+    /// Longest line, quoted record or JSON element
+    #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
+    pub(crate) max_line_bytes: usize,
+    /// Leave candidates out (personachat, mind, lamp, jsonl)
+    #[arg(long)]
+    pub(crate) no_candidates: bool,
+    /// Texts that a profile keeps at most; if not given, 20 for interactions, 50 for pens, mind and lamp, all for jsonl
+    #[arg(long, value_name = "N")]
+    pub(crate) profile_items: Option<usize>,
+    /// Items of a history or a row that become training targets at most (interactions, pens, mind)
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub(crate) train_targets: usize,
+    /// The prompt of every example (interactions, mind), or that around {body} (pens)
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    /// Keep lower-cased, tokenised text as it is
     #[arg(long, help_heading = "personachat")]
     pub(crate) raw_text: bool,
     /// Utterances that a prompt keeps, the latest; 0 for all
@@ -243,9 +254,9 @@ pub(crate) struct PrepareArgs {
         help_heading = "personachat"
     )]
     pub(crate) history: usize,
-    /// Leave candidates out
-    #[arg(long, help_heading = "personachat")]
-    pub(crate) no_candidates: bool,
+    /// Words of an article that a prompt keeps; 0 for all
+    #[arg(long, default_value_t = 500, value_name = "N", help_heading = "pens")]
+    pub(crate) body_words: usize,
     /// Hold out everything from some time on instead of each user's last items
     #[arg(long, help_heading = "interactions")]
     pub(crate) temporal: bool,
@@ -265,22 +276,6 @@ pub(crate) struct PrepareArgs {
         help_heading = "interactions"
     )]
     pub(crate) min_item_users: usize,
-    /// Items of a history that become training targets at most
-    #[arg(
-        long,
-        default_value_t = 10,
-        value_name = "N",
-        help_heading = "interactions"
-    )]
-    pub(crate) train_targets: usize,
-    /// The prompt of every example
-    #[arg(
-        long,
-        default_value = "Recommend an artist:",
-        value_name = "TEXT",
-        help_heading = "interactions"
-    )]
-    pub(crate) prompt: String,
     /// The target: {text}, {tags} and {item} are filled in
     #[arg(
         long,
@@ -289,6 +284,51 @@ pub(crate) struct PrepareArgs {
         help_heading = "interactions"
     )]
     pub(crate) target: String,
+    /// A column's name in the files, such as user=listener_id or weight=plays; may be given several times
+    #[arg(long, value_name = "FIELD=NAME", help_heading = "interactions")]
+    pub(crate) column: Vec<String>,
+}
+
+/// Who decides where an example goes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Splits")]
+pub(crate) struct SplitArgs {
+    /// Split by user, whatever the source says
+    #[arg(long, conflicts_with_all = ["valid_from", "test_from"])]
+    pub(crate) split_by_user: bool,
+    /// Split by time: from here on it is test; a date or a number in the source's own unit
+    #[arg(long, value_name = "TIME")]
+    pub(crate) test_from: Option<String>,
+    /// With --test-from: from here on it is validation
+    #[arg(long, value_name = "TIME", requires = "test_from")]
+    pub(crate) valid_from: Option<String>,
+    /// Share of the users for validation, where users decide
+    #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
+    pub(crate) valid: f64,
+    /// Share of the users for the test, where users decide
+    #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
+    pub(crate) test: f64,
+    /// Share of the users of a given training file that go to validation instead
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub(crate) valid_from_train: f64,
+}
+
+/// What the owner of one's own files says of them.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "About the data")]
+pub(crate) struct AboutArgs {
+    /// Name of the data set
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// Licence of the data
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) licence: Option<String>,
+    /// What a publication should cite
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) citation: Option<String>,
+    /// What the owners ask beyond that
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) use_limits: Option<String>,
 }
 
 /// What `e2p prepare` reads.
@@ -296,8 +336,16 @@ pub(crate) struct PrepareArgs {
 pub(crate) enum PrepareTask {
     /// Persona-Chat dialogues
     Personachat,
+    /// Personalised headlines
+    Pens,
+    /// The next click on a news article
+    Mind,
+    /// One of the seven tasks of LaMP
+    Lamp,
     /// Users and items: music, podcasts, anything
     Interactions,
+    /// One's own lines: chats, questions with candidates, anything
+    Jsonl,
 }
 
 /// `e2p embed`.

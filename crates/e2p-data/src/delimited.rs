@@ -13,6 +13,8 @@ use crate::lines::{LineReader, Problems, Step};
 pub enum Quoting {
     /// A cell that begins with a double quote is quoted.
     Rfc4180,
+    /// A cell is quoted if it begins and ends with a double quote and those between are doubled, all on one line; any other quote is a character.
+    WholeCell,
     /// A double quote is a character like any other.
     None,
 }
@@ -74,6 +76,18 @@ pub struct Delimited<R> {
     max_bytes: usize,
 }
 
+fn push_cell(text: &mut String, cell: &str, quoting: Quoting) {
+    let inner = cell
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    match inner.filter(|_| quoting == Quoting::WholeCell) {
+        Some(inner) if !inner.replace("\"\"", "").contains('"') => {
+            text.push_str(&inner.replace("\"\"", "\""));
+        }
+        _ => text.push_str(cell),
+    }
+}
+
 enum Cell {
     Start,
     Plain,
@@ -92,7 +106,8 @@ impl<R: Read> Delimited<R> {
     ) -> Result<Self> {
         let mut reader = Self::without_header(lines, delimiter, quoting, &[]);
         if !reader.read(problems)? {
-            return Err(problems.fatal(Problem::line(
+            return Err(problems.fatal(Problem::byte(
+                1,
                 1,
                 "nothing",
                 "a line that names the columns",
@@ -140,7 +155,8 @@ impl<R: Read> Delimited<R> {
                 other => format!("`{}`", char::from(other)),
             };
             let found = format!("columns `{}`", self.columns.join("`, `"));
-            problems.fatal(Problem::line(
+            problems.fatal(Problem::byte(
+                1,
                 1,
                 found,
                 format!("a column `{name}` (columns are separated by {delimiter})"),
@@ -161,11 +177,10 @@ impl<R: Read> Delimited<R> {
                     format!("{count} cells")
                 }
             };
-            problems.push(Problem::line(
-                self.record.line,
-                cells(self.record.len()),
-                cells(self.columns.len()),
-            ))?;
+            // The first cell that is missing or too many.
+            let at = self.record.len().min(self.columns.len());
+            let (found, expected) = (cells(self.record.len()), cells(self.columns.len()));
+            problems.push(self.problem(at, found, expected))?;
         }
         Ok(None)
     }
@@ -206,11 +221,11 @@ impl<R: Read> Delimited<R> {
         let line = self.lines.text();
         let mut start = 0;
         for end in memchr::memchr_iter(self.delimiter, line.as_bytes()) {
-            self.record.text.push_str(&line[start..end]);
+            push_cell(&mut self.record.text, &line[start..end], self.quoting);
             self.record.ends.push(self.record.text.len());
             start = end + 1;
         }
-        self.record.text.push_str(&line[start..]);
+        push_cell(&mut self.record.text, &line[start..], self.quoting);
         self.record.ends.push(self.record.text.len());
         true
     }
@@ -253,7 +268,14 @@ impl<R: Read> Delimited<R> {
                     "a quoted cell that begins here and is still open after {} bytes",
                     text.len()
                 );
-                return Err(problems.fatal(Problem::line(*line, found, "a closing quote")));
+                let cell = ends.len() + 1;
+                return Err(problems.fatal(Problem::field(
+                    *line,
+                    cell,
+                    "",
+                    found,
+                    "a closing quote",
+                )));
             }
             match self.lines.step()? {
                 Step::Line => {}
@@ -261,7 +283,14 @@ impl<R: Read> Delimited<R> {
                 Step::End => {
                     let found =
                         "a quoted cell that begins here and is still open at the end of the file";
-                    return Err(problems.fatal(Problem::line(*line, found, "a closing quote")));
+                    let cell = ends.len() + 1;
+                    return Err(problems.fatal(Problem::field(
+                        *line,
+                        cell,
+                        "",
+                        found,
+                        "a closing quote",
+                    )));
                 }
             }
         }
@@ -302,6 +331,9 @@ mod tests {
             records(b"\"a,b\n", 2, Quoting::None).unwrap(),
             [["\"a", "b"]]
         );
+        let text = b"\"a \"\"b\"\";; c\",\"d\" e\n\"\",\"f \"g\"\n";
+        let expected = [["a \"b\";; c", "\"d\" e"], ["", "\"f \"g\""]];
+        assert_eq!(records(text, 2, Quoting::WholeCell).unwrap(), expected);
     }
 
     #[test]
@@ -310,11 +342,11 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("line 2: found 1 cell, expected 2 cells"),
+            error.contains("line 2, column 2 (`c`): found 1 cell, expected 2 cells"),
             "{error}"
         );
         assert!(
-            error.contains("line 5: found 3 cells, expected 2 cells"),
+            error.contains("line 5, column 3: found 3 cells, expected 2 cells"),
             "{error}"
         );
     }
@@ -325,7 +357,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("line 2: found a quoted cell that begins here"),
+            error.contains("line 2, column 2: found a quoted cell that begins here"),
             "{error}"
         );
         let text = [b"a,\"".to_vec(), b"xxxxxxxxx\n".repeat(1000)].concat();
@@ -334,8 +366,9 @@ mod tests {
             Delimited::without_header(reader(&text, 100), b',', Quoting::Rfc4180, &["c", "c"]);
         let error = reader.next(&mut problems).unwrap_err().to_string();
         assert!(
-            error
-                .contains("line 1: found a quoted cell that begins here and is still open after 1"),
+            error.contains(
+                "line 1, column 2: found a quoted cell that begins here and is still open after 1"
+            ),
             "{error}"
         );
     }

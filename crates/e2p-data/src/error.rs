@@ -92,6 +92,7 @@ impl fmt::Display for Problem {
         write!(f, "line {}", self.line)?;
         match &self.column {
             Column::Line => {}
+            Column::Field { number, name } if name.is_empty() => write!(f, ", column {number}")?,
             Column::Field { number, name } => write!(f, ", column {number} (`{name}`)")?,
             Column::Byte(byte) => write!(f, ", column {byte}")?,
         }

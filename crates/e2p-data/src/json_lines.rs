@@ -62,11 +62,8 @@ impl<T: DeserializeOwned> JsonLines<T> {
                     let record = parse::<T>(lines.text(), lines.number(), lines.is_cut_off())
                         .map_err(|problem| bad(lines, problem))?;
                     if let Some((field, found, expected)) = (self.check)(&record) {
-                        let problem = Problem::line(
-                            lines.number(),
-                            format!("{found} in `{field}`"),
-                            expected,
-                        );
+                        let problem =
+                            field_problem(lines.text(), lines.number(), field, &found, expected);
                         return Err(bad(lines, problem));
                     }
                     self.seen += 1;
@@ -97,6 +94,18 @@ impl<T: DeserializeOwned> Iterator for JsonLines<T> {
         }
         next
     }
+}
+
+/// A problem of a field of the JSON object in `text`, at the column of its key; at the line's first column where the field is missing.
+pub(crate) fn field_problem(
+    text: &str,
+    line: u64,
+    field: &str,
+    found: &str,
+    expected: &str,
+) -> Problem {
+    let column = text.find(&format!("\"{field}\"")).map_or(1, |at| at + 1);
+    Problem::byte(line, column, format!("{found} in `{field}`"), expected)
 }
 
 /// Parses one line; `cut_off` says that it lacks its line break.

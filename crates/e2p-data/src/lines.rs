@@ -190,12 +190,10 @@ impl<R: Read> LineReader<R> {
         }
         self.number += 1;
         if length > self.max_bytes {
-            let expected = format!(
-                "at most {} (the option for the longest line)",
-                self.max_bytes
-            );
-            return Ok(Step::Bad(Problem::line(
+            let expected = format!("at most {} (`--max-line-bytes`)", self.max_bytes);
+            return Ok(Step::Bad(Problem::byte(
                 self.number,
+                self.max_bytes + 1,
                 format!("{length} bytes"),
                 expected,
             )));
@@ -292,7 +290,7 @@ mod tests {
             "{message}"
         );
         assert!(
-            message.contains("line 3: found 15 bytes, expected at most 10"),
+            message.contains("line 3, column 11: found 15 bytes, expected at most 10"),
             "{message}"
         );
     }

@@ -31,9 +31,25 @@ pub struct PrepareOptions {
     pub deduplicate: bool,
     /// Longest line or quoted record.
     pub max_line_bytes: usize,
+    /// What the owner of the files says of them.
+    #[serde(skip)]
+    pub about: About,
     /// What to do when the output exists.
     #[serde(skip)]
     pub overwrite: Overwrite,
+}
+
+/// What the owner of the files says of them; it stands in `dataset.json` in place of what the source says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// Name of the data set.
+    pub name: Option<String>,
+    /// Its licence, in words.
+    pub licence: Option<String>,
+    /// What a publication should cite.
+    pub citation: Option<String>,
+    /// What the owners ask beyond that.
+    pub use_limits: Option<String>,
 }
 
 impl Default for PrepareOptions {
@@ -42,6 +58,7 @@ impl Default for PrepareOptions {
             split: SplitOptions::default(),
             deduplicate: true,
             max_line_bytes: MAX_LINE_BYTES,
+            about: About::default(),
             overwrite: Overwrite::Refuse,
         }
     }
@@ -94,12 +111,13 @@ pub fn prepare(
     sink.count_shared_users();
     let mut recorded_options = recorded(options);
     recorded_options.extend(source.options());
+    let said = |own: &Option<String>, source: &str| own.as_deref().unwrap_or(source).to_owned();
     let info = DatasetInfo {
-        name: about.name.to_owned(),
+        name: said(&options.about.name, about.name),
         task: about.task.to_owned(),
-        licence: about.licence.to_owned(),
-        citation: about.citation.to_owned(),
-        use_limits: about.use_limits.to_owned(),
+        licence: said(&options.about.licence, about.licence),
+        citation: said(&options.about.citation, about.citation),
+        use_limits: said(&options.about.use_limits, about.use_limits),
         inputs,
         options: recorded_options,
         notes: sink.notes,
@@ -142,6 +160,11 @@ impl<'a> Sink<'a> {
         })
     }
 
+    /// Longest line, quoted record or JSON element that is read.
+    pub fn max_line_bytes(&self) -> usize {
+        self.options.max_line_bytes
+    }
+
     /// How the preparation splits, for sources that split their events themselves.
     pub fn split_options(&self) -> &SplitOptions {
         &self.options.split
@@ -179,12 +202,13 @@ impl<'a> Sink<'a> {
         self.writer.example(split, example)
     }
 
-    /// Writes a user, unless they were written before.
-    pub fn user(&mut self, user: &UserRecord) -> Result<()> {
-        if self.users.flag(hash_bytes(user.user.as_bytes()), WRITTEN) & WRITTEN == 0 {
+    /// Writes a user, unless they were written before; whether it was new.
+    pub fn user(&mut self, user: &UserRecord) -> Result<bool> {
+        let is_new = self.users.flag(hash_bytes(user.user.as_bytes()), WRITTEN) & WRITTEN == 0;
+        if is_new {
             self.writer.user(user)?;
         }
-        Ok(())
+        Ok(is_new)
     }
 
     /// Writes an item. Sources give every item once.

@@ -3,7 +3,7 @@
 /// A whole number as it is, or a date with or without a time: `2024-05-01`, `2024-05-01 12:30:00`, `2024-05-01T12:30:00Z`, `6/19/2019 5:10:01 AM`.
 ///
 /// A number keeps its unit: times are only compared with each other.
-pub(crate) fn parse(text: &str) -> Option<i64> {
+pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
     if let Ok(number) = text.parse::<i64>() {
         return Some(number);

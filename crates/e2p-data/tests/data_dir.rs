@@ -181,7 +181,8 @@ fn damage_is_named_with_its_place() {
     )
     .unwrap();
     assert!(
-        error().contains("line 1: found 2 candidates without the target in `candidates`"),
+        error()
+            .contains("line 1, column 146: found 2 candidates without the target in `candidates`"),
         "{}",
         error()
     );
@@ -197,7 +198,7 @@ fn damage_is_named_with_its_place() {
     )
     .unwrap();
     assert!(
-        error().contains("line 1: found an empty text in `target`"),
+        error().contains("line 1, column 130: found an empty text in `target`"),
         "{}",
         error()
     );

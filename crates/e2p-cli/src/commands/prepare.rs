@@ -2,14 +2,19 @@
 
 use std::path::Path;
 
-use e2p_data::interactions::{HoldOut, Interactions, InteractionsOptions};
+use anyhow::Context;
+use e2p_data::interactions::{Columns, HoldOut, Interactions, InteractionsOptions};
+use e2p_data::jsonl::{Jsonl, JsonlOptions};
+use e2p_data::lamp::{Lamp, LampOptions};
+use e2p_data::mind::{Mind, MindOptions};
+use e2p_data::pens::{Pens, PensOptions};
 use e2p_data::persona_chat::{PersonaChat, PersonaChatOptions};
 use e2p_data::{
-    DatasetInfo, Input, Observer, Overwrite, PrepareOptions, Source, SplitOptions, SplitRule,
-    prepare,
+    About, DatasetInfo, Input, Observer, Overwrite, PrepareOptions, Source, SplitOptions,
+    SplitRule, parse_time, prepare,
 };
 
-use crate::args::{GlobalArgs, PrepareArgs, PrepareTask};
+use crate::args::{GlobalArgs, PrepareArgs, PrepareTask, SplitArgs};
 use crate::output::Output;
 use crate::progress::Progress;
 
@@ -22,23 +27,25 @@ pub(crate) fn run(
     let source = source(args)?;
     let options = PrepareOptions {
         split: SplitOptions {
-            rule: if args.split_by_user {
-                SplitRule::User
-            } else {
-                SplitRule::Source
-            },
-            valid: args.valid,
-            test: args.test,
-            valid_from_train: args.valid_from_train,
+            rule: split_rule(&args.split)?,
+            valid: args.split.valid,
+            test: args.split.test,
+            valid_from_train: args.split.valid_from_train,
             seed: global.seed,
         },
         deduplicate: !args.keep_duplicates,
+        max_line_bytes: args.max_line_bytes,
+        about: About {
+            name: args.about.name.clone(),
+            licence: args.about.licence.clone(),
+            citation: args.about.citation.clone(),
+            use_limits: args.about.use_limits.clone(),
+        },
         overwrite: if args.force {
             Overwrite::Replace
         } else {
             Overwrite::Refuse
         },
-        ..PrepareOptions::default()
     };
     let mut watched = ReadProgress::new(global.quiet);
     let data = prepare(&*source, &args.out, &options, &mut watched);
@@ -53,35 +60,120 @@ pub(crate) fn run(
     Ok(())
 }
 
+fn split_rule(args: &SplitArgs) -> anyhow::Result<SplitRule> {
+    let time = |option: &str, text: &str| {
+        parse_time(text).with_context(|| {
+            format!("`{option}` is `{text}`, expected a whole number or a date such as 2024-05-01")
+        })
+    };
+    Ok(match &args.test_from {
+        _ if args.split_by_user => SplitRule::User,
+        None => SplitRule::Source,
+        Some(test_from) => {
+            let test_from = time("--test-from", test_from)?;
+            let valid_from = args.valid_from.as_deref();
+            let valid_from = valid_from.map_or(Ok(test_from), |text| time("--valid-from", text))?;
+            SplitRule::Time {
+                valid_from,
+                test_from,
+            }
+        }
+    })
+}
+
 fn source(args: &PrepareArgs) -> anyhow::Result<Box<dyn Source>> {
+    let inputs: Vec<Input> = args.input.iter().map(|input| Input::parse(input)).collect();
+    let (targets, candidates) = (args.train_targets, !args.no_candidates);
     Ok(match args.task {
         PrepareTask::Personachat => {
             let options = PersonaChatOptions {
                 restore_text: !args.raw_text,
                 history: args.history,
-                candidates: !args.no_candidates,
+                candidates,
             };
-            let inputs = args.input.iter().map(|input| Input::parse(input)).collect();
             Box::new(PersonaChat::new(inputs, options)?)
         }
+        PrepareTask::Pens => {
+            let default = PensOptions::default();
+            let options = PensOptions {
+                body_words: args.body_words,
+                clicks: args.profile_items.unwrap_or(default.clicks),
+                targets,
+                prompt: args.prompt.clone().unwrap_or(default.prompt),
+                ..PensOptions::default()
+            };
+            Box::new(Pens::new(inputs, options)?)
+        }
+        PrepareTask::Mind => {
+            let default = MindOptions::default();
+            let options = MindOptions {
+                clicks: args.profile_items.unwrap_or(default.clicks),
+                targets,
+                candidates,
+                prompt: args.prompt.clone().unwrap_or(default.prompt),
+                ..MindOptions::default()
+            };
+            Box::new(Mind::new(inputs, options)?)
+        }
+        PrepareTask::Lamp => {
+            let default = LampOptions::default();
+            let options = LampOptions {
+                profile_items: args.profile_items.unwrap_or(default.profile_items),
+                candidates,
+                max_output_bytes: args.max_line_bytes,
+            };
+            Box::new(Lamp::new(&inputs, options)?)
+        }
         PrepareTask::Interactions => {
+            let default = InteractionsOptions::default();
             let options = InteractionsOptions {
-                hold_out: if args.temporal {
+                hold_out: if args.temporal || args.split.test_from.is_some() {
                     HoldOut::Temporal
                 } else {
                     HoldOut::LeaveOneOut
                 },
                 min_user_items: args.min_user_items,
                 min_item_users: args.min_item_users,
-                train_targets: args.train_targets,
-                prompt: args.prompt.clone(),
+                train_targets: targets,
+                profile_items: args.profile_items.unwrap_or(default.profile_items),
+                prompt: args.prompt.clone().unwrap_or(default.prompt),
                 target: args.target.clone(),
+                columns: columns(&args.column)?,
                 ..InteractionsOptions::default()
             };
             let inputs = args.input.iter().map(Into::into).collect();
             Box::new(Interactions::new(inputs, options))
         }
+        PrepareTask::Jsonl => {
+            let options = JsonlOptions {
+                candidates,
+                profile_items: args.profile_items.unwrap_or(0),
+            };
+            Box::new(Jsonl::new(inputs, options))
+        }
     })
+}
+
+fn columns(named: &[String]) -> anyhow::Result<Columns> {
+    let mut columns = Columns::default();
+    for argument in named {
+        let (field, name) = argument
+            .split_once('=')
+            .with_context(|| format!("`--column {argument}` is not FIELD=NAME"))?;
+        let column = match field {
+            "user" => &mut columns.user,
+            "item" => &mut columns.item,
+            "weight" => &mut columns.weight,
+            "time" => &mut columns.time,
+            "text" => &mut columns.text,
+            "tags" => &mut columns.tags,
+            _ => anyhow::bail!(
+                "`--column` names the field `{field}`, expected user, item, weight, time, text or tags"
+            ),
+        };
+        name.clone_into(column);
+    }
+    Ok(columns)
 }
 
 /// What a data directory holds and what its owners ask, for people.

@@ -9,6 +9,7 @@ use crate::example::{Example, ItemRecord, Prompt, Split, UserRecord};
 use crate::hash::{hash_bytes, mix};
 use crate::prepare::Sink;
 use crate::split::{Placement, SplitOptions, SplitRule};
+use crate::template::fill;
 
 pub(super) fn emit(
     mut events: Events,
@@ -52,6 +53,9 @@ pub(super) fn emit(
                 (0, mix(draw(event) ^ salt))
             }
         });
+        if !timed && cuts.is_none() {
+            draw_last(user, salt ^ mix(split.seed));
+        }
         let (history, held_out) = match cuts {
             None => leave_one_out(user, &split, id),
             Some(cuts) => by_time(user, cuts),
@@ -90,6 +94,27 @@ fn check_rules(hold_out: HoldOut, rule: SplitRule) -> Result<()> {
         found: found.to_owned(),
         expected,
     })
+}
+
+/// Moves two events to the end, drawn in proportion to their weights: without times, as the last of all plays would be.
+///
+/// Sums of weights are the same on every platform, which logarithms are not; so no keys, but two walks.
+fn draw_last(user: &mut [Event], seed: u64) {
+    for step in 0..user.len().min(2) {
+        let open = user.len() - step;
+        let total: f64 = user[..open]
+            .iter()
+            .map(|event| f64::from(event.weight))
+            .sum();
+        let share = (mix(seed.wrapping_add(1 + step as u64)) >> 11) as f64 / (1_u64 << 53) as f64;
+        let mut left = share * total;
+        let drawn = user[..open].iter().position(|event| {
+            left -= f64::from(event.weight);
+            left < 0.0
+        });
+        // Nothing is drawn where no weight is above zero; the order is random enough then.
+        user[..open].rotate_left(drawn.map_or(0, |drawn| drawn + 1));
+    }
 }
 
 type HeldOut = Vec<(Event, Split)>;
@@ -176,25 +201,6 @@ fn item_text(events: &Events, options: &InteractionsOptions, item: u32) -> Strin
     )
 }
 
-/// Fills in all names at once, so that a name within a value stays as it is.
-fn fill(template: &str, values: &[(&str, &str)]) -> String {
-    let mut out = String::new();
-    let mut rest = template;
-    while let Some(at) = rest.find('{') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        if let Some((name, value)) = values.iter().find(|(name, _)| rest.starts_with(name)) {
-            out.push_str(value);
-            rest = &rest[name.len()..];
-        } else {
-            out.push('{');
-            rest = &rest[1..];
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
 fn write_items(events: &Events, options: &InteractionsOptions, sink: &mut Sink<'_>) -> Result<()> {
     let mut used = vec![false; events.items.len()];
     for event in &events.events {
@@ -250,7 +256,8 @@ fn write_user(
             .map(|event| events.items.get(event.item).to_owned())
             .collect(),
         weights: history.iter().map(|event| event.weight).collect(),
-    })
+    })?;
+    Ok(())
 }
 
 fn write_example(
@@ -281,12 +288,38 @@ fn write_example(
 mod tests {
     use super::*;
 
+    fn events(weights: &[f32]) -> Vec<Event> {
+        let event = |(item, &weight)| Event {
+            user: 0,
+            item: item as u32,
+            weight,
+            time: 0,
+        };
+        weights.iter().enumerate().map(event).collect()
+    }
+
     #[test]
-    fn templates_are_filled_in_once() {
-        let values = [("{text}", "a {tags} b"), ("{tags}", "rock")];
-        assert_eq!(
-            fill("{text}: {tags} {no} {", &values),
-            "a {tags} b: rock {no} {"
-        );
+    fn heavy_items_are_drawn_as_often_as_their_weight_says() {
+        let mut times = [[0_u32; 3]; 2];
+        for seed in 0..30_000 {
+            let mut user = events(&[6.0, 3.0, 1.0]);
+            draw_last(&mut user, mix(seed));
+            times[0][user[2].item as usize] += 1;
+            times[1][user[1].item as usize] += 1;
+        }
+        // The first draw by the weights; the second by those that are left, 6/10·3/4 + 1/10·3/9 for the second item.
+        let expected = [[0.6, 0.3, 0.1], [0.3238, 0.4833, 0.1929]];
+        for (times, expected) in times.iter().zip(expected) {
+            for (times, expected) in times.iter().zip(expected) {
+                let share = f64::from(*times) / 30_000.0;
+                assert!(
+                    (share - expected).abs() < 0.01,
+                    "{share} instead of {expected}"
+                );
+            }
+        }
+        let mut nothing = events(&[0.0, 0.0, 0.0]);
+        draw_last(&mut nothing, 1);
+        assert_eq!(nothing, events(&[0.0, 0.0, 0.0]));
     }
 }

@@ -101,7 +101,8 @@ impl Default for InteractionsOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldOut {
-    /// Of every user with at least three items the last for the test and the one before for validation. Without times, two that a seeded hash draws.
+    /// Of every user with at least three items the last for the test and the one before for validation. Without times, two that a seeded hash draws in
+    /// proportion to their weights, as the last of all plays would be.
     #[default]
     LeaveOneOut,
     /// Everything from some time on, the same for all: the shares of [`SplitOptions`](crate::SplitOptions) say from when, or its rule `Time`.

@@ -11,7 +11,7 @@ use super::events::Events;
 use super::{Columns, TASK};
 use crate::delimited::{Delimited, Quoting};
 use crate::error::{DataError, Problem, Result, excerpt};
-use crate::json_lines::parse;
+use crate::json_lines::{field_problem, parse};
 use crate::lines::{Encoding, Problems};
 use crate::prepare::Sink;
 use crate::time;
@@ -192,11 +192,8 @@ fn read_json_lines(
             has_user,
         };
         if let Err((column, found, expected)) = row.add(events, sink)? {
-            problems.push(Problem::line(
-                lines.number(),
-                format!("{found} in `{}`", names[column]),
-                expected,
-            ))?;
+            let (text, number) = (lines.text(), lines.number());
+            problems.push(field_problem(text, number, names[column], &found, expected))?;
         }
     }
     problems.finish()

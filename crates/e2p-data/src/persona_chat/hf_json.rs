@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::error::{Problem, Result};
+use crate::error::Result;
 use crate::example::Split;
 use crate::json_stream;
 use crate::lines::Problems;
@@ -25,28 +25,38 @@ struct Utterance {
 pub(super) fn read(input: &Input, options: &PersonaChatOptions, sink: &mut Sink<'_>) -> Result<()> {
     let file = sink.open(&input.path)?;
     let mut problems = Problems::new(&input.path);
-    let known = |key: &str| Split::from_name(key).is_some();
+    let max_bytes = sink.max_line_bytes();
     json_stream::for_each(
         &input.path,
         file,
-        known,
-        &mut |key, position, conversation: Conversation| {
+        max_bytes,
+        &mut problems,
+        &mut |piece, problems| {
+            let known = piece.key.is_empty() || Split::from_name(piece.key).is_some();
+            let Some(position) = piece.position.filter(|_| known) else {
+                return Ok(());
+            };
+            let split = input.split.or(Split::from_name(piece.key));
+            let conversation: Conversation = match piece.parse() {
+                Ok(conversation) => conversation,
+                Err(problem) => return problems.push(problem),
+            };
             sink.note("episodes")?;
-            let split = input.split.or(Split::from_name(key));
             let mut bad = |found: &str, expected: &str| {
-                let found = format!("{found} in conversation {} of `{key}`", position + 1);
-                problems.push(Problem::line(position + 1, found, expected))
+                let found = format!(
+                    "{found} in conversation {} of `{}`",
+                    position + 1,
+                    piece.key
+                );
+                problems.push(piece.place.problem(found, expected))
             };
             if conversation.utterances.is_empty() {
                 return bad("no utterances", "at least one");
             }
             for utterance in &conversation.utterances {
-                let mut dialogue = Dialogue::new(
-                    options,
-                    split,
-                    &conversation.personality,
-                    &format!("{key}-{position}"),
-                );
+                let fallback = format!("{}-{position}", piece.key);
+                let persona = &conversation.personality;
+                let mut dialogue = Dialogue::new(options, split, persona, &fallback);
                 let Some(gold) = utterance.candidates.last() else {
                     bad("no candidates", "candidates of which the last is the reply")?;
                     continue;

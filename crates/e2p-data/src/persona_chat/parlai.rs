@@ -48,8 +48,9 @@ pub(super) fn read(input: &Input, options: &PersonaChatOptions, sink: &mut Sink<
         previous = number;
         if number == 1 {
             if episode > 0 && dialogue.is_none() {
-                problems.push(Problem::line(
+                problems.push(Problem::byte(
                     at,
+                    1,
                     "a new episode",
                     "a turn of the one before",
                 ))?;
@@ -60,8 +61,9 @@ pub(super) fn read(input: &Input, options: &PersonaChatOptions, sink: &mut Sink<
         }
         if let Some(sentence) = rest.strip_prefix(OWN) {
             if dialogue.is_some() {
-                problems.push(Problem::line(
+                problems.push(Problem::byte(
                     at,
+                    1,
                     "a persona after a turn",
                     "personas at the beginning of an episode",
                 ))?;
@@ -78,8 +80,9 @@ pub(super) fn read(input: &Input, options: &PersonaChatOptions, sink: &mut Sink<
             [_, _, _, candidates] => candidates.split('|').collect(),
             _ => {
                 let found = format!("{} tab-separated fields", fields.len());
-                problems.push(Problem::line(
+                problems.push(Problem::byte(
                     at,
+                    1,
                     found,
                     "two or four: partner, owner, nothing, candidates",
                 ))?;
@@ -97,8 +100,9 @@ pub(super) fn read(input: &Input, options: &PersonaChatOptions, sink: &mut Sink<
     }
     if episode > 0 && dialogue.is_none() && problems.is_empty() {
         let found = "the end of the file";
-        problems.push(Problem::line(
+        problems.push(Problem::byte(
             lines.number(),
+            1,
             found,
             "a turn of the last episode (the file seems to be cut off)",
         ))?;
