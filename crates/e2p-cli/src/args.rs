@@ -221,10 +221,6 @@ pub(crate) struct PrepareArgs {
     /// Replace a data directory that is there, once the new one is complete
     #[arg(long)]
     pub(crate) force: bool,
-    #[command(flatten)]
-    pub(crate) split: SplitArgs,
-    #[command(flatten)]
-    pub(crate) about: AboutArgs,
     /// Keep examples that repeat user, prompt and target
     #[arg(long)]
     pub(crate) keep_duplicates: bool,
@@ -287,6 +283,10 @@ pub(crate) struct PrepareArgs {
     /// A column's name in the files, such as user=listener_id or weight=plays; may be given several times
     #[arg(long, value_name = "FIELD=NAME", help_heading = "interactions")]
     pub(crate) column: Vec<String>,
+    #[command(flatten)]
+    pub(crate) split: SplitArgs,
+    #[command(flatten)]
+    pub(crate) about: AboutArgs,
 }
 
 /// Who decides where an example goes.

@@ -152,7 +152,7 @@ fn a_line_of_100_megabytes_is_refused() {
     let write = |name: &str, before: &str, after: &str| {
         let mut file = BufWriter::new(File::create(path(name)).unwrap());
         file.write_all(before.as_bytes()).unwrap();
-        let block = [b'x'; 1 << 16];
+        let block = vec![b'x'; 1 << 16];
         for _ in 0..1600 {
             file.write_all(&block).unwrap();
         }

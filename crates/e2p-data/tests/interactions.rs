@@ -380,7 +380,7 @@ proptest! {
         let mut text = String::from("user,item,weight,time\n");
         for (number, (user, item, weight)) in events.iter().enumerate() {
             let time = if timed { number.to_string() } else { String::new() };
-            text += &format!("u{user},i{item},{weight},{time}\n");
+            text.extend([format!("u{user},i{item},{weight},{time}\n")]);
         }
         let directory = files(&[("e.csv", &text)]);
         let source = Interactions::new(vec![directory.path().join("e.csv")], InteractionsOptions::default());

@@ -1,6 +1,7 @@
 //! The command as a person meets it: output, messages and exit codes.
 #![allow(clippy::unwrap_used)]
 
+mod data;
 mod errors;
 mod generate;
 mod help;

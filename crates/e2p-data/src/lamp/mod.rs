@@ -173,14 +173,18 @@ fn unknown(path: &Path) -> DataError {
     }
 }
 
-/// The questions files of a directory, in alphabetical order reversed: train before dev, so that a user's earliest profile is read first.
+/// The questions files of a directory, train before dev, so that a user's earliest profile is read first.
 fn questions_in(directory: &Path) -> Result<Vec<PathBuf>> {
     let io_error = |source| DataError::io(directory, "read", source);
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).map_err(io_error)? {
         let path = entry.map_err(io_error)?.path();
         let name = name_of(&path);
-        if name.contains(QUESTIONS) && name.ends_with(".json") {
+        if name.contains(QUESTIONS)
+            && path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+        {
             found.push(path);
         }
     }
