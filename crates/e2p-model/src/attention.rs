@@ -8,9 +8,11 @@ use burn::tensor::{Bool, DType, Tensor, activation, s};
 
 use crate::config::{DecoderConfig, NormKind};
 use crate::families::Names;
+use crate::kernels;
 use crate::kv_cache::LayerCache;
 use crate::linear::Linear;
 use crate::load::WeightSource;
+use crate::mask::Visible;
 use crate::norm::Norm;
 use crate::rotary::Rotation;
 
@@ -19,8 +21,7 @@ use crate::rotary::Rotation;
 pub(crate) struct Pass {
     /// `None` for families with learned positions.
     pub(crate) rotation: Option<Rotation>,
-    /// True where a query must not look, `[batch_size or 1, 1, n_queries, n_keys]`.
-    pub(crate) hidden: Option<Tensor<4, Bool>>,
+    pub(crate) visible: Visible,
     /// Slots before the first query.
     pub(crate) first: usize,
 }
@@ -50,9 +51,8 @@ pub(crate) struct SelfAttention {
 /// What the backward pass needs of a forward pass.
 #[derive(Debug, Clone)]
 pub(crate) struct AttentionRecord {
-    /// Queries before their norm and rotation; only where there is a norm.
-    raw_q: Option<Tensor<4>>,
-    raw_k: Option<Tensor<4>>,
+    /// Queries and keys before their norm and rotation; only where there is a norm.
+    raw: Option<(Tensor<4>, Tensor<4>)>,
     /// Rotated queries `[batch_size, n_heads, n_queries, head_dim]`.
     q: Tensor<4>,
     /// Rotated keys and values of all slots, `[batch_size, n_kv_heads, n_keys, head_dim]`.
@@ -123,9 +123,28 @@ impl SelfAttention {
         keep: bool,
     ) -> (Tensor<3>, Option<AttentionRecord>) {
         let [batch_size, n_queries, _] = x.dims();
-        let (raw_q, raw_k, v) = self.split(self.qkv_proj.forward(x));
-        let q = place(raw_q.clone(), self.q_norm.as_ref(), pass);
-        let k = place(raw_k.clone(), self.k_norm.as_ref(), pass);
+        let x_device = x.device().inner();
+        let qkv = self.qkv_proj.forward(x);
+        let is_kernel = kernels::serves(&qkv);
+        let (q, k, v, raw) = if is_kernel && self.q_norm.is_none() {
+            // Rotated while it is split: one pass over memory.
+            let heads = |first_head, n_heads, rotation: Option<&Rotation>| {
+                kernels::split(&qkv, first_head, n_heads, self.head_dim, rotation)
+            };
+            let rotation = pass.rotation.as_ref();
+            let (n_q, n_kv) = (self.n_heads, self.n_kv_heads);
+            (
+                heads(0, n_q, rotation),
+                heads(n_q, n_kv, rotation),
+                heads(n_q + n_kv, n_kv, None),
+                None,
+            )
+        } else {
+            let (raw_q, raw_k, v) = self.split(qkv);
+            let q = place(raw_q.clone(), self.q_norm.as_ref(), pass);
+            let k = place(raw_k.clone(), self.k_norm.as_ref(), pass);
+            (q, k, v, self.q_norm.is_some().then_some((raw_q, raw_k)))
+        };
         let (k, v) = match earlier {
             Earlier::None => (k, v),
             Earlier::Append(cache) => cache.append(pass.first, k, v),
@@ -141,18 +160,17 @@ impl SelfAttention {
 
         let scores = self.fold(q.clone()).matmul(k.clone().swap_dims(2, 3)); // [batch_size, n_kv_heads, group * n_queries, n_keys]
         let scores = scores.reshape([batch_size, self.n_heads, n_queries, n_keys]);
-        let probabilities = self.softmax(scores, pass.hidden.as_ref());
+        let probabilities = if is_kernel {
+            kernels::softmax(scores, &pass.visible, self.scale() as f32)
+        } else {
+            self.softmax(scores, pass.visible.hidden(n_queries, &x_device).as_ref())
+        };
         let mixed = self.fold(probabilities.clone()).matmul(v.clone()); // [batch_size, n_kv_heads, group * n_queries, head_dim]
         let mixed = mixed.reshape([batch_size, self.n_heads, n_queries, self.head_dim]);
-        let y = self.o_proj.forward(mixed.swap_dims(1, 2).reshape([
-            batch_size,
-            n_queries,
-            self.n_heads * self.head_dim,
-        ]));
+        let y = self.o_proj.forward(merge_heads([mixed], None, 0));
 
         let record = keep.then(|| AttentionRecord {
-            raw_q: self.q_norm.is_some().then_some(raw_q),
-            raw_k: self.k_norm.is_some().then_some(raw_k),
+            raw,
             q,
             k,
             v,
@@ -170,8 +188,7 @@ impl SelfAttention {
     ) -> Tensor<3> {
         let [batch_size, n_queries, _] = dy.dims();
         let AttentionRecord {
-            raw_q,
-            raw_k,
+            raw,
             q,
             k,
             v,
@@ -188,9 +205,7 @@ impl SelfAttention {
         let p = self.fold(probabilities);
         let dp = d_mixed.clone().matmul(v.swap_dims(2, 3));
         let dv = p.clone().swap_dims(2, 3).matmul(d_mixed);
-        // Softmax: ds = p (dp - sum(p dp)); the scale of the scores is folded in here.
-        let p_dp = p.clone() * dp;
-        let ds = (p_dp.clone() - p * p_dp.sum_dim(3)).mul_scalar(self.scale());
+        let ds = self.softmax_backward(p, dp, pass, n_queries);
         let dq = ds
             .clone()
             .matmul(k)
@@ -201,16 +216,16 @@ impl SelfAttention {
         let own = n_keys - n_queries;
         let dk = dk.slice(s![.., .., own.., ..]);
         let dv = dv.slice(s![.., .., own.., ..]);
-        let dq = unplace(dq, raw_q, self.q_norm.as_ref(), pass);
-        let dk = unplace(dk, raw_k, self.k_norm.as_ref(), pass);
-        let merge = |heads: Tensor<4>| {
-            let [_, n_heads, _, head_dim] = heads.dims();
-            heads
-                .swap_dims(1, 2)
-                .reshape([batch_size, n_queries, n_heads * head_dim])
+        let d_qkv = match raw {
+            // Without head norms the rotation back happens while the heads are put side by side.
+            None => merge_heads([dq, dk, dv], pass.rotation.as_ref(), 2),
+            Some((raw_q, raw_k)) => {
+                let dq = unplace(dq, Some(raw_q), self.q_norm.as_ref(), pass);
+                let dk = unplace(dk, Some(raw_k), self.k_norm.as_ref(), pass);
+                merge_heads([dq, dk, dv], None, 0)
+            }
         };
-        self.qkv_proj
-            .backward(Tensor::cat(vec![merge(dq), merge(dk), merge(dv)], 2))
+        self.qkv_proj.backward(d_qkv)
     }
 
     /// `[batch_size, seq_len, qkv_width]` to queries, keys and values, `[batch_size, heads, seq_len, head_dim]`.
@@ -256,6 +271,25 @@ impl SelfAttention {
         activation::softmax(scores, 3).cast(dtype)
     }
 
+    /// Gradient with respect to the unscaled scores, from probabilities and their gradient, both folded.
+    fn softmax_backward(
+        &self,
+        p: Tensor<4>,
+        dp: Tensor<4>,
+        pass: &Pass,
+        n_queries: usize,
+    ) -> Tensor<4> {
+        if !kernels::serves(&dp) {
+            // ds = p (dp - sum(p dp)); the scale of the scores is folded in here.
+            let p_dp = p.clone() * dp;
+            return (p_dp.clone() - p * p_dp.sum_dim(3)).mul_scalar(self.scale());
+        }
+        let folded = p.dims();
+        let shape = [folded[0], self.n_heads, n_queries, folded[3]];
+        let (p, dp) = (p.reshape(shape), dp.reshape(shape));
+        kernels::softmax_backward(p, dp, &pass.visible, self.scale() as f32).reshape(folded)
+    }
+
     fn scale(&self) -> f64 {
         1.0 / (self.head_dim as f64).sqrt()
     }
@@ -271,6 +305,31 @@ fn place(heads: Tensor<4>, norm: Option<&Norm>, pass: &Pass) -> Tensor<4> {
         Some(rotation) => rotation.apply(heads),
         None => heads,
     }
+}
+
+/// Heads side by side: `[batch_size, heads, seq_len, head_dim]` each to `[batch_size, seq_len, all heads * head_dim]`; the first
+/// `n_rotated` are rotated back first.
+fn merge_heads<const N: usize>(
+    parts: [Tensor<4>; N],
+    rotation: Option<&Rotation>,
+    n_rotated: usize,
+) -> Tensor<3> {
+    if parts.iter().all(kernels::serves) {
+        return kernels::merge(parts, rotation, n_rotated);
+    }
+    let mut index = 0;
+    let parts = parts.map(|heads| {
+        let heads = match rotation {
+            Some(rotation) if index < n_rotated => rotation.backward(heads),
+            _ => heads,
+        };
+        index += 1;
+        let [batch_size, n_heads, seq_len, head_dim] = heads.dims();
+        heads
+            .swap_dims(1, 2)
+            .reshape([batch_size, seq_len, n_heads * head_dim])
+    });
+    Tensor::cat(parts.into(), 2)
 }
 
 /// Gradient of [`place`] with respect to its input.

@@ -15,7 +15,7 @@ use crate::kv_cache::KvCache;
 use crate::layer::DecoderLayer;
 use crate::linear::Linear;
 use crate::load::{Checkpoint, CheckpointSource, LoadOptions, LoadReport, WeightSource, read_json};
-use crate::mask;
+use crate::mask::{self, Visible};
 use crate::norm::Norm;
 use crate::rotary::Rotary;
 
@@ -386,7 +386,10 @@ impl Decoder {
                 .rotary
                 .as_ref()
                 .map(|rotary| rotary.rotation(&positions, self.dtype, &self.device)),
-            hidden: mask::hidden_slots(row_starts, first, n_new, &self.device),
+            visible: Visible::Causal {
+                row_starts: row_starts.to_vec(),
+                first,
+            },
             first,
         })
     }

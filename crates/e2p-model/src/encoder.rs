@@ -13,7 +13,7 @@ use crate::error::{ModelError, Result};
 use crate::families::Names;
 use crate::families::wire::Wire;
 use crate::load::{Checkpoint, CheckpointSource, LoadOptions, LoadReport, WeightSource, read_json};
-use crate::mask;
+use crate::mask::Visible;
 use crate::mlp::Mlp;
 use crate::norm::Norm;
 
@@ -256,7 +256,7 @@ impl SentenceEncoder {
             .unsqueeze();
         let pass = Pass {
             rotation: None,
-            hidden: mask::padding_slots(&lengths, seq_len, &self.device),
+            visible: Visible::BothWays { lengths },
             first: 0,
         };
         let mut x = self

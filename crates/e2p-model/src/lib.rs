@@ -13,6 +13,7 @@ mod encoder;
 mod error;
 mod families;
 mod generate;
+mod kernels;
 mod kv_cache;
 mod layer;
 mod linear;

@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::kernels;
 use crate::load::WeightSource;
 
 /// `y = x W^T + b` over the last dimension.
@@ -42,6 +43,9 @@ impl Linear {
 
     /// `[rows, d_in]` to `[rows, d_out]`.
     pub(crate) fn forward_rows(&self, x: Tensor<2>) -> Tensor<2> {
+        if self.is_kernel(&x) {
+            return kernels::times_transposed(x, &self.weight, self.bias.as_ref());
+        }
         let y = x.matmul(self.weight.clone().transpose());
         match &self.bias {
             Some(bias) => y + bias.clone().unsqueeze(),
@@ -56,7 +60,16 @@ impl Linear {
 
     /// Gradient with respect to the input; the weights are constants.
     pub(crate) fn backward_rows(&self, dy: Tensor<2>) -> Tensor<2> {
+        if self.is_kernel(&dy) {
+            return kernels::times(dy, &self.weight);
+        }
         dy.matmul(self.weight.clone())
+    }
+
+    fn is_kernel(&self, x: &Tensor<2>) -> bool {
+        kernels::serves(x)
+            && kernels::serves_weights(&self.weight)
+            && self.bias.as_ref().is_none_or(kernels::serves)
     }
 
     /// [`Self::backward_rows`] over `[batch_size, seq_len, d_out]`.

@@ -4,6 +4,7 @@ use burn::tensor::{Tensor, activation, s};
 
 use crate::config::{DecoderConfig, MlpKind};
 use crate::families::Names;
+use crate::kernels;
 use crate::linear::Linear;
 use crate::load::WeightSource;
 
@@ -68,6 +69,13 @@ impl Mlp {
 
 /// The block's activation: `[.., d_ff]` from `[.., d_ff]`, or from `[.., 2 d_ff]` (gate, then up) where gated.
 fn activate(kind: MlpKind, up: Tensor<3>) -> Tensor<3> {
+    if kernels::serves(&up) {
+        return kernels::activate(kind, up);
+    }
+    activate_composed(kind, up)
+}
+
+pub(crate) fn activate_composed(kind: MlpKind, up: Tensor<3>) -> Tensor<3> {
     match kind {
         MlpKind::GatedSilu => {
             let (gate, up) = halves(up);
@@ -80,6 +88,13 @@ fn activate(kind: MlpKind, up: Tensor<3>) -> Tensor<3> {
 
 /// Gradient of [`activate`] with respect to `up`.
 fn activate_backward(kind: MlpKind, up: Tensor<3>, dy: Tensor<3>) -> Tensor<3> {
+    if kernels::serves(&up) && kernels::serves(&dy) {
+        return kernels::activate_backward(kind, up, dy);
+    }
+    activate_backward_composed(kind, up, dy)
+}
+
+pub(crate) fn activate_backward_composed(kind: MlpKind, up: Tensor<3>, dy: Tensor<3>) -> Tensor<3> {
     match kind {
         MlpKind::GatedSilu => {
             let (gate, up) = halves(up);

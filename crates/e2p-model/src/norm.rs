@@ -5,6 +5,7 @@
 use burn::tensor::{DType, Tensor};
 
 use crate::config::NormKind;
+use crate::kernels;
 use crate::load::WeightSource;
 
 /// A frozen normalisation.
@@ -38,6 +39,13 @@ impl Norm {
 
     /// Same shape in and out, last dimension normalised.
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        if kernels::serves(&x) && kernels::serves(&self.weight) {
+            return kernels::norm(x, &self.weight, self.bias.as_ref(), self.eps);
+        }
+        self.forward_composed(x)
+    }
+
+    pub(crate) fn forward_composed<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let dtype = x.dtype();
         let (normalised, _) = self.normalise(x.cast(DType::F32));
         // Hugging Face casts back before scaling; with f32 weights the order makes no difference.
@@ -53,6 +61,17 @@ impl Norm {
     /// With `z = x / rms(x)` (or `(x - mean) / std`) and `g = weight * dy`:
     /// `dx = (g - z mean(g z)) / rms`, and for layer norm also `- mean(g)` inside the bracket.
     pub(crate) fn backward<const D: usize>(&self, x: Tensor<D>, dy: Tensor<D>) -> Tensor<D> {
+        if kernels::serves(&x) && kernels::serves(&dy) && kernels::serves(&self.weight) {
+            return kernels::norm_backward(x, dy, &self.weight, self.bias.as_ref(), self.eps);
+        }
+        self.backward_composed(x, dy)
+    }
+
+    pub(crate) fn backward_composed<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        dy: Tensor<D>,
+    ) -> Tensor<D> {
         let dtype = x.dtype();
         let (normalised, inverse) = self.normalise(x.cast(DType::F32));
         let g = (dy * self.weight.clone().unsqueeze()).cast(DType::F32);

@@ -1,0 +1,33 @@
+//! The frozen stack's inner loops on the CPU: vectorised, spread over all cores, one pass over memory each.
+//!
+//! burn-flex computes `exp`, sigmoid and softmax in serial scalar loops and makes a new tensor for every step of a formula. The functions
+//! here do a whole formula a row at a time, through burn's `extension` interface. They serve `f32` tensors of the flex backend without
+//! autodiff, which [`serves`] tells; everywhere else, and as the oracle in the tests, the same formula stands beside each call as composed
+//! tensor operations. Rows are independent, so no result depends on the number of threads.
+//!
+//! Instructions are chosen at run time (`pulp`): AVX-512, AVX2, NEON or none, from one source. What each kernel saves is in
+//! `docs/KERNELS.md`.
+
+mod activate;
+mod cross_entropy;
+mod few_rows;
+mod flex;
+mod frozen;
+mod heads;
+mod math;
+mod norm;
+mod product;
+mod rows;
+mod softmax;
+mod stored;
+
+pub(crate) use activate::{activate, activate_backward};
+pub(crate) use cross_entropy::{log_sums, softmax_minus_targets};
+pub(crate) use flex::{serves, serves_weights};
+pub(crate) use frozen::{times, times_transposed};
+pub(crate) use heads::{merge, rotate, split};
+pub(crate) use norm::{norm, norm_backward};
+pub(crate) use softmax::{softmax, softmax_backward};
+
+#[cfg(test)]
+mod tests;

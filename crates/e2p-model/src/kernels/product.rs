@@ -1,0 +1,295 @@
+//! Products of many rows with a frozen matrix, in `f32`.
+//!
+//! The classical scheme (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008) cut down to what frozen weights
+//! need. The matrix is packed into panels of [`VECTORS`] vectors' width, widened to `f32` on the way, all threads together; then every
+//! thread takes rows of the output and goes through the panels, a slice of [`DEPTH`] at a time, so that a slice stays in the first-level
+//! cache while the rows pass by. The rows themselves are read in place. A tile of the output lives in registers: 8 rows by 3 vectors where
+//! there are 32 registers, 4 by 3 where there are 16.
+
+use std::cell::Cell;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::stored::Stored;
+
+/// Vectors side by side in a tile.
+const VECTORS: usize = 3;
+/// Terms of a sum between two visits of the output: a panel's slice of 192 x 48 values takes 37 KB.
+const DEPTH: usize = 192;
+/// Packed values held at a time, 8 MB.
+const PACKED: usize = 2 << 20;
+
+/// How the frozen matrix `[d_out, d_in]` enters the product.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// `y = x W^T`: `[rows, d_in]` to `[rows, d_out]`.
+    Transposed,
+    /// `dx = dy W`: `[rows, d_out]` to `[rows, d_in]`.
+    Plain,
+}
+
+/// A frozen matrix `[d_out, d_in]`, row after row.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a, T> {
+    pub(crate) values: &'a [T],
+    pub(crate) d_in: usize,
+    pub(crate) side: Side,
+}
+
+impl<T: Stored> Matrix<'_, T> {
+    /// Terms of each sum, and width of the output.
+    fn depth_and_width(self) -> (usize, usize) {
+        let d_out = self.values.len() / self.d_in;
+        match self.side {
+            Side::Transposed => (self.d_in, d_out),
+            Side::Plain => (d_out, self.d_in),
+        }
+    }
+
+    /// Writes terms `first ..` of columns `column ..` as rows of `width` values; columns that are not there as zeros.
+    fn pack(self, first: usize, column: usize, width: usize, panel: &mut [f32]) {
+        let (_, columns) = self.depth_and_width();
+        let n = width.min(columns - column);
+        match self.side {
+            Side::Plain => {
+                for (term, to) in panel.chunks_exact_mut(width).enumerate() {
+                    let from = (first + term) * self.d_in + column;
+                    T::widen(&self.values[from..][..n], &mut to[..n]);
+                    to[n..].fill(0.0);
+                }
+            }
+            Side::Transposed => {
+                let depth = panel.len() / width;
+                if n < width {
+                    panel.fill(0.0);
+                }
+                // Squares of 16 x 16: both sides of the transposition stay in registers and the nearest cache.
+                const SQUARE: usize = 16;
+                let mut square = [[0.0; SQUARE]; SQUARE];
+                for at in (0..n).step_by(SQUARE) {
+                    let n = SQUARE.min(n - at);
+                    for term in (0..depth).step_by(SQUARE) {
+                        let terms = SQUARE.min(depth - term);
+                        for (i, square) in square.iter_mut().enumerate().take(n) {
+                            let from = (column + at + i) * self.d_in + first + term;
+                            T::widen(&self.values[from..][..terms], &mut square[..terms]);
+                        }
+                        let turned = transposed(&square);
+                        for (i, turned) in turned.iter().enumerate().take(terms) {
+                            panel[(term + i) * width + at..][..n].copy_from_slice(&turned[..n]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A square with rows and columns exchanged, four by four.
+#[inline(always)]
+fn transposed(square: &[[f32; 16]; 16]) -> [[f32; 16]; 16] {
+    let mut out = [[0.0; 16]; 16];
+    for i in (0..16).step_by(4) {
+        for j in (0..16).step_by(4) {
+            for a in 0..4 {
+                for b in 0..4 {
+                    out[j + b][i + a] = square[i + a][j + b];
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Packs one panel with the CPU's vector instructions.
+struct Pack<'a, T> {
+    matrix: Matrix<'a, T>,
+    first: usize,
+    column: usize,
+    width: usize,
+    panel: &'a mut [f32],
+}
+
+impl<T: Stored> WithSimd for Pack<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        self.matrix
+            .pack(self.first, self.column, self.width, self.panel);
+    }
+}
+
+/// Rows of the output of one thread, through all packed panels.
+struct Rows<'a> {
+    /// Rows of `x_width` values, of which those from `first` on are multiplied.
+    x: &'a [f32],
+    x_width: usize,
+    first: usize,
+    /// Panels of `depth` rows each.
+    packed: &'a [f32],
+    depth: usize,
+    /// Rows of `y_width` values; the panels' first column is `column`.
+    y: &'a mut [f32],
+    y_width: usize,
+    column: usize,
+    /// What `y` holds is added to.
+    adds: bool,
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        if S::REGISTER_COUNT >= 32 {
+            self.run::<S, 8>(simd);
+        } else {
+            self.run::<S, 4>(simd);
+        }
+    }
+}
+
+impl Rows<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize>(self, simd: S) {
+        let width = VECTORS * S::F32_LANES;
+        for first in (0..self.depth).step_by(DEPTH) {
+            let depth = DEPTH.min(self.depth - first);
+            let adds = self.adds || first > 0;
+            for (panel, packed) in self.packed.chunks_exact(self.depth * width).enumerate() {
+                let packed = &packed[first * width..][..depth * width];
+                let packed = S::as_simd_f32s(packed).0.as_chunks::<VECTORS>().0;
+                let column = self.column + panel * width;
+                let n = width.min(self.y_width - column);
+                let from = self.first + first;
+                let y_tiles = self.y.chunks_mut(ROWS * self.y_width);
+                let x_tiles = self.x.chunks(ROWS * self.x_width);
+                for (x, y) in x_tiles.zip(y_tiles) {
+                    let n_rows = y.len() / self.y_width;
+                    // Rows that are not there repeat the last one, and their results are dropped.
+                    let x: [&[f32]; ROWS] = std::array::from_fn(|row| {
+                        &x[row.min(n_rows - 1) * self.x_width + from..][..depth]
+                    });
+                    let sums = tile::<S, ROWS>(simd, x, packed);
+                    for (sums, y) in sums.iter().zip(y.chunks_exact_mut(self.y_width)) {
+                        let y = &mut y[column..][..n];
+                        let sums: &[f32] = bytemuck::cast_slice(sums);
+                        if n == width {
+                            let y = S::as_mut_simd_f32s(y).0;
+                            let sums = S::as_simd_f32s(sums).0;
+                            for (y, sum) in y.iter_mut().zip(sums) {
+                                *y = if adds { simd.add_f32s(*y, *sum) } else { *sum };
+                            }
+                        } else {
+                            for (y, sum) in y.iter_mut().zip(sums) {
+                                *y = if adds { *y + sum } else { *sum };
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `ROWS` rows times one panel's slice, in registers.
+#[inline(always)]
+fn tile<S: Simd, const ROWS: usize>(
+    simd: S,
+    x: [&[f32]; ROWS],
+    packed: &[[S::f32s; VECTORS]],
+) -> [[S::f32s; VECTORS]; ROWS] {
+    let n = packed.len();
+    let x = x.map(|x| &x[..n]);
+    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+    for (term, packed) in packed.iter().enumerate() {
+        for (sums, x) in sums.iter_mut().zip(x) {
+            let x = simd.splat_f32s(x[term]);
+            for (sum, packed) in sums.iter_mut().zip(packed) {
+                *sum = simd.mul_add_e_f32s(x, *packed, *sum);
+            }
+        }
+    }
+    sums
+}
+
+/// Lanes of the vectors that the CPU has.
+struct Lanes;
+
+impl WithSimd for Lanes {
+    type Output = usize;
+
+    fn with_simd<S: Simd>(self, _simd: S) -> usize {
+        S::F32_LANES
+    }
+}
+
+thread_local! {
+    /// Packed panels, kept from product to product: a new allocation of this size is a page fault every 4 KB.
+    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// `y = x W^T` or `y = x W`, or added to what `y` holds. `x` has rows of as many values as the sums have terms.
+pub(crate) fn product<T: Stored>(x: &[f32], matrix: Matrix<'_, T>, y: &mut [f32], adds: bool) {
+    let (terms, columns) = matrix.depth_and_width();
+    if y.is_empty() {
+        return;
+    }
+    let arch = Arch::new();
+    let width = VECTORS * arch.dispatch(Lanes);
+    let n_rows = y.len() / columns;
+    // Two tasks a thread, of whole tiles.
+    let task_rows = n_rows
+        .div_ceil(2 * rayon::current_num_threads())
+        .next_multiple_of(8);
+    let depth_limit = terms.min(PACKED / width);
+    let depth_limit = if depth_limit < terms {
+        depth_limit / DEPTH * DEPTH
+    } else {
+        terms
+    };
+    let panels_limit = (PACKED / (depth_limit * width)).max(1);
+    let mut scratch = SCRATCH.take();
+    for first in (0..terms).step_by(depth_limit) {
+        let depth = depth_limit.min(terms - first);
+        for column in (0..columns).step_by(panels_limit * width) {
+            let n_panels = (columns - column).div_ceil(width).min(panels_limit);
+            let len = n_panels * depth * width;
+            if scratch.len() < len {
+                scratch.resize(len, 0.0);
+            }
+            let packed = &mut scratch[..len];
+            packed
+                .par_chunks_exact_mut(depth * width)
+                .enumerate()
+                .for_each(|(panel, packed)| {
+                    arch.dispatch(Pack {
+                        matrix,
+                        first,
+                        column: column + panel * width,
+                        width,
+                        panel: packed,
+                    });
+                });
+            let packed = &*packed;
+            y.par_chunks_mut(task_rows * columns)
+                .zip(x.par_chunks(task_rows * terms))
+                .for_each(|(y, x)| {
+                    arch.dispatch(Rows {
+                        x,
+                        x_width: terms,
+                        first,
+                        packed,
+                        depth,
+                        y,
+                        y_width: columns,
+                        column,
+                        adds: adds || first > 0,
+                    });
+                });
+        }
+    }
+    SCRATCH.set(scratch);
+}

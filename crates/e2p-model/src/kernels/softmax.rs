@@ -1,0 +1,104 @@
+//! Scaled softmax over visible keys, forward and backward, in place. The formulas stand in `crate::attention`.
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+use pulp::{Arch, Simd, WithSimd};
+
+use super::flex::{change, read};
+use super::math::exp;
+use super::rows::{dot, fold, for_rows, map, max};
+use crate::mask::Visible;
+
+struct Forward<'a> {
+    scale: f32,
+    visible: Range<usize>,
+    row: &'a mut [f32],
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (before, rest) = self.row.split_at_mut(self.visible.start);
+        let (row, after) = rest.split_at_mut(self.visible.len());
+        before.fill(0.0);
+        after.fill(0.0);
+        let scale = simd.splat_f32s(self.scale);
+        let largest = simd.splat_f32s(max(simd, row));
+        map(simd, row, [], |x, []| {
+            exp(simd, simd.mul_f32s(simd.sub_f32s(x, largest), scale))
+        });
+        let inverse = simd.splat_f32s(1.0 / fold(simd, [row], |sum, [x]| simd.add_f32s(sum, x)));
+        map(simd, row, [], |x, []| simd.mul_f32s(x, inverse));
+    }
+}
+
+struct Backward<'a> {
+    scale: f32,
+    visible: Range<usize>,
+    probabilities: &'a [f32],
+    /// The gradient with respect to the probabilities; that with respect to the scores takes its place.
+    row: &'a mut [f32],
+}
+
+impl WithSimd for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (before, rest) = self.row.split_at_mut(self.visible.start);
+        let (row, after) = rest.split_at_mut(self.visible.len());
+        before.fill(0.0);
+        after.fill(0.0);
+        let p = &self.probabilities[self.visible];
+        let along = simd.splat_f32s(dot(simd, p, row));
+        let scale = simd.splat_f32s(self.scale);
+        map(simd, row, [p], |dp, [p]| {
+            simd.mul_f32s(simd.mul_f32s(p, simd.sub_f32s(dp, along)), scale)
+        });
+    }
+}
+
+/// Probabilities from unscaled scores, `[batch_size, n_heads, n_queries, n_keys]`; 0 where a query does not look.
+pub(crate) fn softmax(scores: Tensor<4>, visible: &Visible, scale: f32) -> Tensor<4> {
+    let [_, n_heads, n_queries, n_keys] = scores.dims();
+    change(scores, |scores| {
+        for_rows(scores, n_keys, |first, rows| {
+            for (index, row) in rows.chunks_exact_mut(n_keys).enumerate() {
+                let index = first + index;
+                let visible = visible.range(index / (n_heads * n_queries), index % n_queries);
+                Arch::new().dispatch(Forward {
+                    scale,
+                    visible,
+                    row,
+                });
+            }
+        });
+    })
+}
+
+/// Gradient of [`softmax`] with respect to the scores.
+pub(crate) fn softmax_backward(
+    probabilities: Tensor<4>,
+    d_probabilities: Tensor<4>,
+    visible: &Visible,
+    scale: f32,
+) -> Tensor<4> {
+    let [_, n_heads, n_queries, n_keys] = probabilities.dims();
+    let probabilities = read(probabilities);
+    change(d_probabilities, |d_scores| {
+        for_rows(d_scores, n_keys, |first, rows| {
+            for (index, row) in rows.chunks_exact_mut(n_keys).enumerate() {
+                let index = first + index;
+                Arch::new().dispatch(Backward {
+                    scale,
+                    visible: visible.range(index / (n_heads * n_queries), index % n_queries),
+                    probabilities: &probabilities[index * n_keys..][..n_keys],
+                    row,
+                });
+            }
+        });
+    })
+}

@@ -1,0 +1,101 @@
+//! Data types that frozen weights are stored in; products are computed in `f32` whatever the storage.
+
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use pulp::Simd;
+
+/// A stored weight.
+pub(crate) trait Stored: Copy + Send + Sync + 'static {
+    /// Values in one vector load of a row: a vector of `f32`, or two values in each of its lanes.
+    const PER_LANE: usize;
+
+    /// Values to `f32`, exactly.
+    fn widen(values: &[Self], out: &mut [f32]);
+
+    /// One vector load of `PER_LANE * lanes` values as `PER_LANE` vectors: value `PER_LANE * lane + i` in lane `lane` of vector `i`.
+    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 2];
+
+    /// The values as words of four bytes.
+    ///
+    /// # Panics
+    /// Where they do not fill words, or do not begin on the border of one; [`are_words`] tells.
+    fn words(values: &[Self]) -> &[u32];
+}
+
+/// Whether every row of `d_in` values fills words of four bytes.
+pub(crate) fn are_words<T: Stored>(values: &[T], d_in: usize) -> bool {
+    d_in.is_multiple_of(T::PER_LANE) && values.as_ptr().cast::<u32>().is_aligned()
+}
+
+impl Stored for f32 {
+    const PER_LANE: usize = 1;
+
+    fn widen(values: &[Self], out: &mut [f32]) {
+        out.copy_from_slice(values);
+    }
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 2] {
+        [simd.transmute_f32s_u32s(vector), simd.splat_f32s(0.0)]
+    }
+
+    fn words(values: &[Self]) -> &[u32] {
+        bytemuck::cast_slice(values)
+    }
+}
+
+impl Stored for bf16 {
+    const PER_LANE: usize = 2;
+
+    fn widen(values: &[Self], out: &mut [f32]) {
+        for (out, value) in out.iter_mut().zip(values) {
+            *out = f32::from_bits(u32::from(value.to_bits()) << 16);
+        }
+    }
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 2] {
+        // The upper half of an f32 is a bf16.
+        let even = simd.wrapping_dyn_shl_u32s(vector, simd.splat_u32s(16));
+        let odd = simd.and_u32s(vector, simd.splat_u32s(0xffff_0000));
+        [
+            simd.transmute_f32s_u32s(even),
+            simd.transmute_f32s_u32s(odd),
+        ]
+    }
+
+    fn words(values: &[Self]) -> &[u32] {
+        bytemuck::cast_slice(values)
+    }
+}
+
+impl Stored for f16 {
+    const PER_LANE: usize = 2;
+
+    fn widen(values: &[Self], out: &mut [f32]) {
+        values.convert_to_f32_slice(out);
+    }
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 2] {
+        // Exponent and mantissa moved to their places, then the difference of the biases made up by a factor of 2^112: exact for
+        // subnormal values too. Weights are finite, so there are no infinities to keep.
+        let widen = |half: S::u32s| {
+            let magnitude = simd.and_u32s(half, simd.splat_u32s(0x7fff));
+            let magnitude = simd.wrapping_dyn_shl_u32s(magnitude, simd.splat_u32s(13));
+            let scaled = simd.mul_f32s(
+                simd.transmute_f32s_u32s(magnitude),
+                simd.splat_f32s(f32::from_bits((127 + 112) << 23)),
+            );
+            let sign = simd.and_u32s(half, simd.splat_u32s(0x8000));
+            let sign = simd.wrapping_dyn_shl_u32s(sign, simd.splat_u32s(16));
+            simd.transmute_f32s_u32s(simd.or_u32s(simd.transmute_u32s_f32s(scaled), sign))
+        };
+        let odd = simd.wrapping_dyn_shr_u32s(vector, simd.splat_u32s(16));
+        [widen(vector), widen(odd)]
+    }
+
+    fn words(values: &[Self]) -> &[u32] {
+        bytemuck::cast_slice(values)
+    }
+}

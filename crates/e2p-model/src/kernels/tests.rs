@@ -1,0 +1,342 @@
+//! Every kernel against the composed operations that it replaces: odd widths, one row, no rows, any number of threads.
+
+use burn::tensor::{DType, Device, Tensor, TensorData, activation};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::config::{MlpKind, NormKind, RotaryConfig, RotaryScaling};
+use crate::cross_entropy::TargetScores;
+use crate::kernels;
+use crate::load::RandomSource;
+use crate::mask::Visible;
+use crate::mlp;
+use crate::norm::Norm;
+use crate::rotary::{Rotary, Rotation};
+
+/// Rows of a batch: none, one, and more than one task.
+const BATCHES: [usize; 4] = [0, 1, 3, 41];
+/// Widths that fill vectors of 4, 8 and 16 values, and that do not.
+const WIDTHS: [usize; 7] = [1, 2, 7, 16, 33, 64, 576];
+
+pub(super) fn random<const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<D> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let n = shape.iter().product();
+    let values: Vec<f32> = (0..n).map(|_| 6.0 * rng.random::<f32>() - 3.0).collect();
+    Tensor::from_data(
+        TensorData::new(values, shape),
+        (&Device::flex(), DType::F32),
+    )
+}
+
+fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.to_data().try_into_vec().expect("f32")
+}
+
+/// Asserts agreement relative to each value, with a floor relative to the largest one.
+#[track_caller]
+pub(super) fn assert_close<const D: usize>(
+    found: &Tensor<D>,
+    expected: &Tensor<D>,
+    rel: f32,
+    what: &str,
+) {
+    assert_eq!(found.dims(), expected.dims(), "{what}: shapes");
+    let (found, expected) = (values(found), values(expected));
+    let largest = expected.iter().fold(0f32, |a, b| a.max(b.abs()));
+    for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        let allowed = rel * expected.abs() + 0.1 * rel * largest;
+        assert!(
+            (found - expected).abs() <= allowed,
+            "{what}: value {index} is {found}, expected {expected}"
+        );
+    }
+}
+
+/// Runs `f` on one thread and on three: the results must be equal bit by bit. Returns the last one.
+#[track_caller]
+pub(super) fn on_any_threads<const D: usize>(f: impl Fn() -> Tensor<D> + Sync) -> Tensor<D> {
+    let run = |n_threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(n_threads)
+            .build()
+            .expect("threads");
+        pool.install(&f)
+    };
+    let (one, three) = (run(1), run(3));
+    assert_eq!(values(&one), values(&three), "one thread and three");
+    three
+}
+
+const FORWARD: f32 = 1e-5;
+const GRADIENT: f32 = 1e-4;
+
+#[test]
+fn norms_equal_the_composed_operations() {
+    for kind in [NormKind::RmsNorm, NormKind::LayerNorm] {
+        for width in WIDTHS {
+            let mut source = RandomSource::new(1, DType::F32, &Device::flex()).with_std(0.3);
+            let norm = Norm::load(&mut source, "norm", width, kind, 1e-5);
+            for batch_size in BATCHES {
+                let what = format!("{kind:?} {batch_size} x {width}");
+                let x = random(2, [batch_size, 5, width]);
+                let dy = random(3, [batch_size, 5, width]);
+                assert!(kernels::serves(&x), "{what}");
+                let y = on_any_threads(|| norm.forward(x.clone()));
+                if batch_size == 0 {
+                    assert_eq!(y.dims(), x.dims());
+                    continue;
+                }
+                // Over one or two values a layer norm is a rounding error over a rounding error, and so is the gradient of any norm.
+                if width <= 2 && kind == NormKind::LayerNorm {
+                    continue;
+                }
+                assert_close(&y, &norm.forward_composed(x.clone()), FORWARD, &what);
+                if width <= 2 {
+                    continue;
+                }
+                let dx = on_any_threads(|| norm.backward(x.clone(), dy.clone()));
+                assert_close(&dx, &norm.backward_composed(x, dy), GRADIENT, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn activations_equal_the_composed_operations() {
+    for kind in [MlpKind::GatedSilu, MlpKind::Gelu, MlpKind::GeluTanh] {
+        for width in WIDTHS {
+            for batch_size in BATCHES {
+                let what = format!("{kind:?} {batch_size} x {width}");
+                let up_width = if kind == MlpKind::GatedSilu {
+                    2 * width
+                } else {
+                    width
+                };
+                let up = random(4, [batch_size, 3, up_width]);
+                let dy = random(5, [batch_size, 3, width]);
+                let y = on_any_threads(|| kernels::activate(kind, up.clone()));
+                assert_eq!(y.dims(), [batch_size, 3, width]);
+                let dx =
+                    on_any_threads(|| kernels::activate_backward(kind, up.clone(), dy.clone()));
+                assert_eq!(dx.dims(), up.dims());
+                if batch_size == 0 {
+                    continue;
+                }
+                assert_close(
+                    &y,
+                    &mlp::activate_composed(kind, up.clone()),
+                    FORWARD,
+                    &what,
+                );
+                let expected = mlp::activate_backward_composed(kind, up, dy);
+                assert_close(&dx, &expected, GRADIENT, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn activations_stay_finite_far_out() {
+    let up = Tensor::<3>::from_floats(
+        [[[-1e4, -200.0, -88.0, 88.0, 200.0, 1e4, 1.0, -1.0]]],
+        &Device::flex(),
+    );
+    for kind in [MlpKind::GatedSilu, MlpKind::Gelu, MlpKind::GeluTanh] {
+        let found = kernels::activate(kind, up.clone());
+        assert_close(
+            &found,
+            &mlp::activate_composed(kind, up.clone()),
+            FORWARD,
+            &format!("{kind:?}"),
+        );
+        let dy = found.ones_like();
+        let found = kernels::activate_backward(kind, up.clone(), dy.clone());
+        let expected = mlp::activate_backward_composed(kind, up.clone(), dy);
+        assert_close(&found, &expected, GRADIENT, &format!("{kind:?}"));
+    }
+}
+
+fn rotation(batch_size: usize, seq_len: usize, head_dim: usize) -> Rotation {
+    let config = RotaryConfig {
+        theta: 1e4,
+        scaling: RotaryScaling::None,
+    };
+    // Rows with positions of their own.
+    let positions: Vec<Vec<usize>> = (0..batch_size)
+        .map(|row| (row..row + seq_len).collect())
+        .collect();
+    Rotary::new(&config, head_dim).rotation(&positions, DType::F32, &Device::flex())
+}
+
+#[test]
+fn heads_are_split_rotated_and_merged_as_by_composed_operations() {
+    let (n_heads, first_head) = (3, 2);
+    for head_dim in [2, 6, 32, 66] {
+        for (batch_size, seq_len) in [(1, 1), (2, 7), (5, 40)] {
+            let what = format!("{batch_size} x {seq_len} x {head_dim}");
+            let rotation = rotation(batch_size, seq_len, head_dim);
+            let rows = random(6, [batch_size, seq_len, 6 * head_dim]);
+            let plain = kernels::split(&rows, first_head, n_heads, head_dim, None);
+            let expected = rows
+                .clone()
+                .reshape([batch_size, seq_len, 6, head_dim])
+                .swap_dims(1, 2)
+                .slice(burn::tensor::s![.., first_head..first_head + n_heads]);
+            assert_close(&plain, &expected, 0.0, &what);
+            let rotated = on_any_threads(|| {
+                kernels::split(&rows, first_head, n_heads, head_dim, Some(&rotation))
+            });
+            let expected = rotation.apply_composed(plain.clone());
+            assert_close(&rotated, &expected, FORWARD, &what);
+            assert_close(&rotation.apply(plain.clone()), &expected, FORWARD, &what);
+            let expected = rotation.backward_composed(plain.clone());
+            assert_close(
+                &rotation.backward(plain.clone()),
+                &expected,
+                GRADIENT,
+                &what,
+            );
+            let merged = on_any_threads(|| {
+                kernels::merge([plain.clone(), rotated.clone()], Some(&rotation), 1)
+            });
+            let expected = Tensor::cat(
+                vec![expected, rotated]
+                    .into_iter()
+                    .map(|heads| {
+                        heads
+                            .swap_dims(1, 2)
+                            .reshape([batch_size, seq_len, n_heads * head_dim])
+                    })
+                    .collect(),
+                2,
+            );
+            assert_close(&merged, &expected, GRADIENT, &what);
+        }
+    }
+}
+
+#[test]
+fn softmax_equals_the_composed_operations() {
+    for (batch_size, n_queries, first) in [(0, 3, 0), (1, 1, 0), (2, 9, 0), (3, 1, 20), (2, 33, 6)]
+    {
+        let (n_heads, n_keys) = (3, first + n_queries);
+        let row_starts: Vec<usize> = (0..batch_size).map(|row| 4 * row).collect();
+        let what = format!("{batch_size} x {n_queries} behind {first}");
+        let visible = Visible::Causal { row_starts, first };
+        let shape = [batch_size, n_heads, n_queries, n_keys];
+        let (scores, dp) = (random(7, shape), random(8, shape));
+        let p = on_any_threads(|| kernels::softmax(scores.clone(), &visible, 0.7));
+        let ds = on_any_threads(|| kernels::softmax_backward(p.clone(), dp.clone(), &visible, 0.7));
+        assert_eq!((p.dims(), ds.dims()), (shape, shape), "{what}");
+        if batch_size == 0 {
+            continue;
+        }
+        let scaled = scores.mul_scalar(0.7);
+        let masked = match visible.hidden(n_queries, &Device::flex()) {
+            Some(hidden) => scaled.mask_fill(hidden.expand(shape), -1e30),
+            None => scaled,
+        };
+        let expected = activation::softmax(masked, 3);
+        assert_close(&p, &expected, FORWARD, &what);
+        let p_dp = p.clone() * dp;
+        let expected = (p_dp.clone() - p * p_dp.sum_dim(3)).mul_scalar(0.7);
+        assert_close(&ds, &expected, GRADIENT, &what);
+    }
+}
+
+#[test]
+fn cross_entropy_equals_the_composed_operations() {
+    for (n_targets, vocab_size) in [(0, 11), (1, 1), (1, 11), (5, 32), (7, 4099)] {
+        let what = format!("{n_targets} of {vocab_size}");
+        let logits = random(9, [n_targets, vocab_size]).mul_scalar(4.0);
+        let targets: Vec<u32> = (0..n_targets)
+            .map(|i| (i * 7 % vocab_size) as u32)
+            .collect();
+        let weights: Vec<f32> = (0..n_targets).map(|i| 0.5 - i as f32).collect();
+        let found = TargetScores::new(logits.clone(), &targets);
+        if n_targets == 0 {
+            assert_eq!(found.log_likelihood().dims(), [0]);
+            assert_eq!(found.backward(&weights).dims(), [0, vocab_size]);
+            continue;
+        }
+        let expected = TargetScores::composed(logits.clone(), &targets);
+        let likelihood =
+            on_any_threads(|| TargetScores::new(logits.clone(), &targets).log_likelihood());
+        assert_close(&likelihood, &expected.log_likelihood(), FORWARD, &what);
+        assert_close(
+            found.log_probabilities(),
+            expected.log_probabilities(),
+            FORWARD,
+            &what,
+        );
+        let gradient =
+            on_any_threads(|| TargetScores::new(logits.clone(), &targets).backward(&weights));
+        assert_close(&gradient, &expected.backward(&weights), GRADIENT, &what);
+    }
+}
+
+#[test]
+fn a_tensor_that_somebody_else_holds_is_not_changed() {
+    let logits = random(10, [3, 50]);
+    let before = values(&logits);
+    TargetScores::new(logits.clone(), &[1, 2, 3]).backward(&[1.0; 3]);
+    let visible = Visible::BothWays { lengths: vec![5] };
+    let scores = random(11, [1, 2, 5, 5]);
+    let scores_before = values(&scores);
+    kernels::softmax(scores.clone(), &visible, 1.0);
+    // A view into a larger buffer: the rest of the buffer stays as it is.
+    let rotation = rotation(1, 5, 6);
+    let heads = random(12, [1, 4, 5, 6]);
+    let heads_before = values(&heads);
+    rotation.apply(heads.clone().slice(burn::tensor::s![.., 1..3]));
+    assert_eq!(values(&logits), before);
+    assert_eq!(values(&scores), scores_before);
+    assert_eq!(values(&heads), heads_before);
+}
+
+#[test]
+fn products_equal_the_composed_operations_in_every_storage() {
+    // Fewer rows than a tile and more than a task; widths and depths that do not fill vectors or slices.
+    for n_rows in [0, 1, 2, 5, 23, 25, 70] {
+        for (d_in, d_out) in [(1, 1), (7, 5), (34, 97), (200, 50), (576, 33)] {
+            for dtype in [DType::F32, DType::F16, DType::BF16] {
+                let what = format!("{n_rows} x {d_in} x {d_out} {dtype:?}");
+                let weights = random(13, [d_out, d_in]).cast(dtype);
+                let bias = random(14, [d_out]);
+                let (x, dy) = (random(15, [n_rows, d_in]), random(16, [n_rows, d_out]));
+                assert!(kernels::serves_weights(&weights), "{what}");
+                let y =
+                    on_any_threads(|| kernels::times_transposed(x.clone(), &weights, Some(&bias)));
+                let dx = on_any_threads(|| kernels::times(dy.clone(), &weights));
+                assert_eq!(
+                    (y.dims(), dx.dims()),
+                    ([n_rows, d_out], [n_rows, d_in]),
+                    "{what}"
+                );
+                if n_rows == 0 {
+                    continue;
+                }
+                let weights = weights.cast(DType::F32);
+                let expected = x.matmul(weights.clone().transpose()) + bias.unsqueeze();
+                assert_close(&y, &expected, FORWARD, &what);
+                assert_close(&dx, &dy.matmul(weights), GRADIENT, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_matrix_larger_than_the_packing_buffer_is_taken_in_parts() {
+    // 300 x 12,000 values are more than the 2 M that are packed at a time, by columns in one direction and by terms in the other.
+    let weights = random(17, [12_000, 300]);
+    let (x, dy) = (random(18, [30, 300]), random(19, [30, 12_000]));
+    let y = kernels::times_transposed(x.clone(), &weights, None);
+    assert_close(
+        &y,
+        &x.matmul(weights.clone().transpose()),
+        FORWARD,
+        "forward",
+    );
+    let dx = kernels::times(dy.clone(), &weights);
+    assert_close(&dx, &dy.matmul(weights), GRADIENT, "backward");
+}
