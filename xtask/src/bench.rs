@@ -1,17 +1,19 @@
-//! `bench`: the criterion benches of `e2p-bench`; `--smoke` runs each once, as a test that they still work.
+//! `bench`: the comparison with other engines, and the criterion benches of `e2p-bench`; `--smoke` runs each once, as a test that they still work.
 
 use anyhow::Result;
 use xshell::{Shell, cmd};
 
-use crate::workspace;
+use crate::{compare, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Run each benchmark once and measure nothing.
     #[arg(long)]
     pub(crate) smoke: bool,
-    /// Only benchmarks whose name contains this.
+    /// `compare` runs this project and PyTorch on the same cases; anything else picks benchmarks whose name contains it.
     pub(crate) filter: Option<String>,
+    /// With `compare`: only cases whose name contains this.
+    pub(crate) case: Option<String>,
 }
 
 /// Whether there is any bench target yet.
@@ -26,6 +28,9 @@ pub(crate) fn exist() -> Result<bool> {
 }
 
 pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
+    if args.filter.as_deref() == Some("compare") {
+        return compare::run(sh, args.case.as_deref());
+    }
     let locked = workspace::locked();
     let smoke = args.smoke.then_some("--test");
     let filter = args.filter.as_deref();

@@ -30,6 +30,8 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
                 &bench::Args {
                     smoke: true,
                     filter: None,
+                    case: None,
+                    case: None,
                 },
             )
         })?;

@@ -5,6 +5,7 @@
 
 mod bench;
 mod ci;
+mod compare;
 mod features;
 mod fuzz;
 mod golden;

@@ -81,7 +81,8 @@ impl Decoder {
                 &format!("{}.weight", names.lm_head),
             );
         }
-        let decoder = Self::build(config, &names, root, &mut source, device, options.dtype);
+        let dtype = options.compute_dtype(device);
+        let decoder = Self::build(config, &names, root, &mut source, device, dtype);
         let mut ignored = names.buffers.to_vec();
         if decoder.config.tie_word_embeddings {
             // Some checkpoints store the tied head a second time.
@@ -193,7 +194,7 @@ impl Decoder {
         &self.device
     }
 
-    /// The data type of weights and computation.
+    /// The data type of computation; matrices may be stored in another one ([`LoadOptions::dtype`]).
     pub fn dtype(&self) -> DType {
         self.dtype
     }
@@ -224,7 +225,8 @@ impl Decoder {
             .embed_tokens
             .clone()
             .select(0, ids.reshape([batch_size * seq_len]));
-        rows.reshape([batch_size, seq_len, self.config.d_model])
+        rows.cast(self.dtype)
+            .reshape([batch_size, seq_len, self.config.d_model])
     }
 
     /// Looks up rows of unequal length, filled up on one side: `[batch_size, longest, d_model]` and the slot at which each row begins
@@ -418,6 +420,7 @@ impl Decoder {
             + table
                 .clone()
                 .select(0, flat)
+                .cast(self.dtype)
                 .reshape([n_rows, n_new, d_model])
     }
 }

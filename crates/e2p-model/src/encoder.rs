@@ -100,7 +100,7 @@ impl SentenceEncoder {
             root,
             &mut source,
             device,
-            options.dtype,
+            options.compute_dtype(device),
         );
         let report = source.into_report(NAMES.buffers);
         if report.is_complete() {
@@ -259,10 +259,11 @@ impl SentenceEncoder {
             visible: Visible::BothWays { lengths },
             first: 0,
         };
-        let mut x = self
-            .embeddings_norm
-            .forward(words + positions + self.token_type.clone())
-            .cast(self.dtype);
+        let mut x = self.embeddings_norm.forward(
+            words.cast(self.dtype)
+                + positions.cast(self.dtype)
+                + self.token_type.clone().cast(self.dtype),
+        );
         let mut states = vec![x.clone()];
         for layer in &self.layers {
             let attended = layer

@@ -46,7 +46,8 @@ impl Linear {
         if self.is_kernel(&x) {
             return kernels::times_transposed(x, &self.weight, self.bias.as_ref());
         }
-        let y = x.matmul(self.weight.clone().transpose());
+        let weight = self.weight.clone().cast(x.dtype());
+        let y = x.matmul(weight.transpose());
         match &self.bias {
             Some(bias) => y + bias.clone().unsqueeze(),
             None => y,
@@ -63,7 +64,8 @@ impl Linear {
         if self.is_kernel(&dy) {
             return kernels::times(dy, &self.weight);
         }
-        dy.matmul(self.weight.clone())
+        let weight = self.weight.clone().cast(dy.dtype());
+        dy.matmul(weight)
     }
 
     fn is_kernel(&self, x: &Tensor<2>) -> bool {

@@ -6,7 +6,7 @@ mod common;
 use common::{
     DECODER_CASES, Golden, assert_close, assert_close_within, device, shared_model, values,
 };
-use e2p_model::burn::tensor::{DType, Tensor, activation, s};
+use e2p_model::burn::tensor::{DType, Device, Tensor, activation, s};
 use e2p_model::{Decoder, Keep, LoadOptions, Padding, SentenceEncoder, TargetScores, read_json};
 
 fn load(golden: &Golden) -> Decoder {
@@ -170,7 +170,11 @@ fn half_precision_computes_close_to_f32() {
         let (embeds, starts) = decoder
             .embed_rows(&golden.ids("input_ids"), Padding::Right)
             .unwrap();
-        assert_eq!(embeds.dtype(), dtype);
+        assert_eq!(embeds.dtype(), decoder.dtype());
+        if device == Device::flex() {
+            // Stored in 16 bits, computed in 32.
+            assert_eq!(decoder.dtype(), DType::F32);
+        }
         let logits = rows_of_logits(&decoder, decoder.forward_embeds(embeds, &starts).unwrap())
             .cast(DType::F32);
         let expected = golden.floats::<3>("logits");
@@ -188,6 +192,25 @@ fn half_precision_computes_close_to_f32() {
             case,
         );
     }
+}
+
+#[test]
+fn a_bf16_checkpoint_stored_as_bf16_computes_what_f32_does() {
+    let device = Device::flex();
+    let golden = Golden::open("llama-bf16-shards");
+    let logits = |dtype| {
+        let (decoder, _) = Decoder::from_dir(&golden.dir, &LoadOptions { dtype }, &device).unwrap();
+        let (embeds, starts) = decoder
+            .embed_rows(&golden.ids("input_ids"), Padding::Right)
+            .unwrap();
+        rows_of_logits(&decoder, decoder.forward_embeds(embeds, &starts).unwrap())
+    };
+    // The order of summation differs between the storages, the values do not.
+    assert_close(
+        logits(DType::BF16),
+        logits(DType::F32),
+        "bf16 and f32 storage",
+    );
 }
 
 #[test]

@@ -1,43 +1,49 @@
 //! Products of a few rows with a frozen matrix, as dot products with its rows.
 //!
 //! For one user's next token a product costs what it takes to read the weights, so they are read once, in order, in the width they are
-//! stored in. With more rows (several users), a tile of weights by rows shares each load. Nothing is packed.
+//! stored in. With more rows (several users), a tile of weights by rows shares each load. The weights are not packed; the few rows are.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::stored::Stored;
 
-/// Rows up to which this beats `product`, measured on 576 x 3072 weights.
-pub(crate) const FEW: usize = 24;
+/// Rows up to which this beats `product`.
+pub(crate) const FEW: usize = 48;
+/// Rows that share a load of weights, where there is more than one row.
+const ROWS: usize = 4;
 
-/// Rows of `x` as the weights' words want them: for each row, `PER_LANE` interleaved parts, one after the other.
-struct Parts {
+/// Rows of `x` in the order in which a tile reads them: group by group, and in a group, for each vector of the weights' words, each part
+/// of the words, each row, a vector. What is not there is zero.
+struct Groups {
     values: Vec<f32>,
-    /// Values of one part.
+    /// Values of one group.
     len: usize,
 }
 
-impl Parts {
-    fn new<T: Stored>(x: &[f32], d_in: usize) -> Self {
-        let len = d_in / T::PER_LANE;
-        let mut values = Vec::with_capacity(x.len());
-        for row in x.chunks_exact(d_in) {
-            for part in 0..T::PER_LANE {
-                values.extend(row[part..].iter().step_by(T::PER_LANE).take(len));
+impl Groups {
+    fn new<T: Stored>(x: &[f32], d_in: usize, group: usize, lanes: usize) -> Self {
+        let n_vectors = d_in.div_ceil(T::PER_LANE * lanes);
+        let len = n_vectors * T::PER_LANE * group * lanes;
+        let n_rows = x.len() / d_in;
+        let mut values = vec![0.0; n_rows.div_ceil(group) * len];
+        for (row, x) in x.chunks_exact(d_in).enumerate() {
+            let values = &mut values[row / group * len..][..len];
+            for (vector, x) in x.chunks(T::PER_LANE * lanes).enumerate() {
+                for (i, x) in x.iter().enumerate() {
+                    let (lane, part) = (i / T::PER_LANE, i % T::PER_LANE);
+                    let at = (vector * T::PER_LANE + part) * group + row % group;
+                    values[at * lanes + lane] = *x;
+                }
             }
         }
         Self { values, len }
-    }
-
-    fn row<T: Stored>(&self, row: usize, part: usize) -> &[f32] {
-        &self.values[(row * T::PER_LANE + part) * self.len..][..self.len]
     }
 }
 
 /// Dot products of a block of weight rows with all rows of `x`.
 struct Block<'a, T> {
-    parts: &'a Parts,
+    groups: &'a Groups,
     n_rows: usize,
     weights: &'a [T],
     d_in: usize,
@@ -52,88 +58,87 @@ impl<T: Stored> WithSimd for Block<'_, T> {
     fn with_simd<S: Simd>(self, simd: S) {
         if self.n_rows == 1 {
             self.run::<S, 4, 1>(simd);
+        } else if S::REGISTER_COUNT >= 32 && T::PER_LANE == 1 {
+            self.run::<S, 6, ROWS>(simd);
         } else if S::REGISTER_COUNT >= 32 {
-            self.run::<S, 6, 4>(simd);
+            // Two vectors of each row are live at a time.
+            self.run::<S, 4, ROWS>(simd);
         } else {
-            self.run::<S, 2, 4>(simd);
+            self.run::<S, 2, ROWS>(simd);
         }
     }
 }
 
 impl<T: Stored> Block<'_, T> {
     #[inline(always)]
-    fn run<S: Simd, const WEIGHTS: usize, const ROWS: usize>(mut self, simd: S) {
+    fn run<S: Simd, const WEIGHTS: usize, const GROUP: usize>(self, simd: S) {
         let n_rows = self.n_rows;
-        let y = std::mem::take(&mut self.y);
         let weight_tiles = self.weights.chunks(WEIGHTS * self.d_in);
-        for (weights, y) in weight_tiles.zip(y.chunks_mut(WEIGHTS * n_rows)) {
+        for (weights, y) in weight_tiles.zip(self.y.chunks_mut(WEIGHTS * n_rows)) {
             let n_weights = y.len() / n_rows;
             // Rows that are not there repeat the last one, and their results are dropped.
-            let weights: [&[T]; WEIGHTS] =
-                std::array::from_fn(|i| &weights[i.min(n_weights - 1) * self.d_in..][..self.d_in]);
-            for first in (0..n_rows).step_by(ROWS) {
-                let n = ROWS.min(n_rows - first);
-                let rows: [usize; ROWS] = std::array::from_fn(|i| first + i.min(n - 1));
-                let sums = self.tile::<S, WEIGHTS, ROWS>(simd, weights, rows);
+            let mut words: [&[u32]; WEIGHTS] = [&[]; WEIGHTS];
+            for (i, words) in words.iter_mut().enumerate() {
+                let from = i.min(n_weights - 1) * self.d_in;
+                *words = T::words(&weights[from..][..self.d_in]);
+            }
+            let groups = self.groups.values.chunks_exact(self.groups.len);
+            for (group, x) in groups.enumerate() {
+                let first = group * GROUP;
+                let n = GROUP.min(n_rows - first);
+                let sums = tile::<S, T, WEIGHTS, GROUP>(simd, words, x);
                 for (sums, y) in sums.iter().zip(y.chunks_exact_mut(n_rows)) {
                     y[first..first + n].copy_from_slice(&sums[..n]);
                 }
             }
         }
     }
+}
 
-    #[inline(always)]
-    fn tile<S: Simd, const WEIGHTS: usize, const ROWS: usize>(
-        &self,
-        simd: S,
-        weights: [&[T]; WEIGHTS],
-        rows: [usize; ROWS],
-    ) -> [[f32; ROWS]; WEIGHTS] {
-        let len = self.parts.len;
-        let words = weights.map(|row| S::as_simd_u32s(&T::words(row)[..len]));
-        let whole = words[0].0.len();
-        let vectors = words.map(|(vectors, _)| &vectors[..whole]);
-        let x: [[&[S::f32s]; 2]; ROWS] = rows.map(|row| {
-            [0, 1].map(|part| {
-                let part = self.parts.row::<T>(row, part.min(T::PER_LANE - 1));
-                &S::as_simd_f32s(part).0[..whole]
-            })
-        });
-        let mut sums = [[simd.splat_f32s(0.0); ROWS]; WEIGHTS];
-        // Loops only: `array::map` is not always inlined, and vectors would go through memory.
-        for at in 0..whole {
-            for part in 0..T::PER_LANE {
-                let mut now = [simd.splat_f32s(0.0); ROWS];
-                for (now, x) in now.iter_mut().zip(&x) {
-                    *now = x[part][at];
-                }
-                for (sums, vectors) in sums.iter_mut().zip(&vectors) {
-                    let weight = T::load(simd, vectors[at])[part];
-                    for (sum, now) in sums.iter_mut().zip(&now) {
-                        *sum = simd.mul_add_e_f32s(weight, *now, *sum);
-                    }
-                }
-            }
-        }
-        if whole * S::F32_LANES < len {
-            for (sums, (_, tail)) in sums.iter_mut().zip(words) {
-                let weight = T::load(simd, simd.partial_load_u32s(tail));
-                for (part, weight) in weight.into_iter().enumerate().take(T::PER_LANE) {
-                    for (sum, row) in sums.iter_mut().zip(rows) {
-                        let x = &self.parts.row::<T>(row, part)[whole * S::F32_LANES..];
-                        *sum = simd.mul_add_e_f32s(weight, simd.partial_load_f32s(x), *sum);
-                    }
-                }
-            }
-        }
-        let mut out = [[0.0; ROWS]; WEIGHTS];
-        for (out, sums) in out.iter_mut().zip(&sums) {
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out = simd.reduce_sum_f32s(*sum);
-            }
-        }
-        out
+/// Dot products of `WEIGHTS` rows of words with a group of rows, in registers. Loops only: `array::map` is not always inlined, and
+/// vectors would go through memory.
+#[inline(always)]
+fn tile<S: Simd, T: Stored, const WEIGHTS: usize, const GROUP: usize>(
+    simd: S,
+    words: [&[u32]; WEIGHTS],
+    x: &[f32],
+) -> [[f32; GROUP]; WEIGHTS] {
+    let len = words[0].len();
+    let whole = len / S::U32_LANES;
+    let mut vectors: [&[S::u32s]; WEIGHTS] = [&[]; WEIGHTS];
+    for (vectors, words) in vectors.iter_mut().zip(words) {
+        *vectors = &S::as_simd_u32s(&words[..len]).0[..whole];
     }
+    let x = S::as_simd_f32s(x).0.as_chunks::<GROUP>().0;
+    let (whole_x, tail_x) = x.split_at(whole * T::PER_LANE);
+    let mut sums = [[simd.splat_f32s(0.0); GROUP]; WEIGHTS];
+    for (at, x) in whole_x.chunks_exact(T::PER_LANE).enumerate() {
+        for (sums, vectors) in sums.iter_mut().zip(&vectors) {
+            let weight = T::load(simd, vectors[at]);
+            for (x, weight) in x.iter().zip(weight) {
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    *sum = simd.mul_add_e_f32s(weight, *x, *sum);
+                }
+            }
+        }
+    }
+    if !tail_x.is_empty() {
+        for (sums, words) in sums.iter_mut().zip(words) {
+            let last = simd.partial_load_u32s(&words[whole * S::U32_LANES..]);
+            for (x, weight) in tail_x.iter().zip(T::load(simd, last)) {
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    *sum = simd.mul_add_e_f32s(weight, *x, *sum);
+                }
+            }
+        }
+    }
+    let mut out = [[0.0; GROUP]; WEIGHTS];
+    for (out, sums) in out.iter_mut().zip(&sums) {
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = simd.reduce_sum_f32s(*sum);
+        }
+    }
+    out
 }
 
 /// `y = x W^T` for the matrix `weights`, `[d_out, d_in]`: `[rows, d_in]` to `[rows, d_out]`. Rows of weights must fill words
@@ -144,8 +149,9 @@ pub(crate) fn few_rows<T: Stored>(x: &[f32], weights: &[T], d_in: usize, y: &mut
     }
     let n_rows = x.len() / d_in;
     let d_out = y.len() / n_rows;
-    let parts = Parts::new::<T>(x, d_in);
     let arch = Arch::new();
+    let group = if n_rows == 1 { 1 } else { ROWS };
+    let groups = Groups::new::<T>(x, d_in, group, arch.dispatch(super::product::Lanes));
     // Two tasks a thread, of whole tiles.
     let block = d_out
         .div_ceil(2 * rayon::current_num_threads())
@@ -155,7 +161,7 @@ pub(crate) fn few_rows<T: Stored>(x: &[f32], weights: &[T], d_in: usize, y: &mut
             .zip(weights.par_chunks(block * d_in))
             .for_each(|(y, weights)| {
                 arch.dispatch(Block {
-                    parts: &parts,
+                    groups: &groups,
                     n_rows,
                     weights,
                     d_in,

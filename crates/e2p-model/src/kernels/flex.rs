@@ -6,18 +6,22 @@ use half::{bf16, f16};
 #[cfg(feature = "flex")]
 mod open {
     use burn::backend::{BackendTypes, DispatchDevice, Flex};
-    use burn::tensor::{DType, Tensor, TensorData};
+    use burn::tensor::{DType, Device, Tensor, TensorData};
 
     use super::Weights;
 
     /// A tensor's values, contiguous.
     pub(crate) struct Values(<Flex as BackendTypes>::FloatTensorPrimitive);
 
+    /// Whether the kernels serve this device.
+    pub(crate) fn are_on(device: &Device) -> bool {
+        matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+    }
+
     /// Whether the kernels take this tensor: `f32`, on the flex backend, without autodiff.
     pub(crate) fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
         // A device under autodiff is a variant of its own.
-        tensor.dtype() == DType::F32
-            && matches!(tensor.device().as_dispatch(), DispatchDevice::Flex(_))
+        tensor.dtype() == DType::F32 && are_on(&tensor.device())
     }
 
     fn primitive<const D: usize>(
@@ -50,8 +54,7 @@ mod open {
 
     /// Whether the kernels take this as a frozen matrix: on the flex backend without autodiff, in any data type that [`Weights`] has.
     pub(crate) fn serves_weights(tensor: &Tensor<2>) -> bool {
-        matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16)
-            && matches!(tensor.device().as_dispatch(), DispatchDevice::Flex(_))
+        matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16) && are_on(&tensor.device())
     }
 
     /// A frozen matrix, contiguous.
@@ -93,7 +96,7 @@ mod open {
     pub(crate) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
         Tensor::from_data(
             TensorData::new(values, shape),
-            (&burn::tensor::Device::flex(), DType::F32),
+            (&Device::flex(), DType::F32),
         )
     }
 }
@@ -112,6 +115,10 @@ mod open {
         fn deref(&self) -> &[f32] {
             &self.0
         }
+    }
+
+    pub(crate) fn are_on(_device: &burn::tensor::Device) -> bool {
+        false
     }
 
     pub(crate) fn serves<const D: usize>(_tensor: &Tensor<D>) -> bool {
@@ -150,7 +157,7 @@ mod open {
     }
 }
 
-pub(crate) use open::{Values, change, read, read_weights, serves, serves_weights, tensor};
+pub(crate) use open::{Values, are_on, change, read, read_weights, serves, serves_weights, tensor};
 
 /// The values of a frozen matrix in the data type that they are stored in.
 #[derive(Clone, Copy)]

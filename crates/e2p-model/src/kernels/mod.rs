@@ -20,10 +20,12 @@ mod product;
 mod rows;
 mod softmax;
 mod stored;
+#[cfg(target_arch = "x86_64")]
+mod turn;
 
 pub(crate) use activate::{activate, activate_backward};
 pub(crate) use cross_entropy::{log_sums, softmax_minus_targets};
-pub(crate) use flex::{serves, serves_weights};
+pub(crate) use flex::{are_on, serves, serves_weights};
 pub(crate) use frozen::{times, times_transposed};
 pub(crate) use heads::{merge, rotate, split};
 pub(crate) use norm::{norm, norm_backward};

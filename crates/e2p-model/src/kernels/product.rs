@@ -17,8 +17,8 @@ use super::stored::Stored;
 const VECTORS: usize = 3;
 /// Terms of a sum between two visits of the output: a panel's slice of 192 x 48 values takes 37 KB.
 const DEPTH: usize = 192;
-/// Packed values held at a time, 8 MB.
-const PACKED: usize = 2 << 20;
+/// Packed values held at a time, 2 MB.
+const PACKED: usize = 1 << 19;
 
 /// How the frozen matrix `[d_out, d_in]` enters the product.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,21 +64,25 @@ impl<T: Stored> Matrix<'_, T> {
                 if n < width {
                     panel.fill(0.0);
                 }
-                // Squares of 16 x 16: both sides of the transposition stay in registers and the nearest cache.
-                const SQUARE: usize = 16;
-                let mut square = [[0.0; SQUARE]; SQUARE];
-                for at in (0..n).step_by(SQUARE) {
-                    let n = SQUARE.min(n - at);
-                    for term in (0..depth).step_by(SQUARE) {
-                        let terms = SQUARE.min(depth - term);
-                        for (i, square) in square.iter_mut().enumerate().take(n) {
-                            let from = (column + at + i) * self.d_in + first + term;
-                            T::widen(&self.values[from..][..terms], &mut square[..terms]);
+                #[cfg(target_arch = "x86_64")]
+                if let Some(simd) = pulp::x86::V4::try_new() {
+                    super::turn::pack(simd, self, first, column, n, width, panel);
+                    return;
+                }
+                // Four rows of the matrix become four columns of the panel, a block of 64 terms at a time.
+                const TERMS: usize = 64;
+                let mut block = [[0.0; TERMS]; 4];
+                for at in (0..n).step_by(4) {
+                    for term in (0..depth).step_by(TERMS) {
+                        let terms = TERMS.min(depth - term);
+                        for (row, block) in block.iter_mut().enumerate() {
+                            // Rows that are not there repeat the last one; what they give is overwritten or left out.
+                            let row = column + (at + row).min(n - 1);
+                            let from = row * self.d_in + first + term;
+                            T::widen(&self.values[from..][..terms], &mut block[..terms]);
                         }
-                        let turned = transposed(&square);
-                        for (i, turned) in turned.iter().enumerate().take(terms) {
-                            panel[(term + i) * width + at..][..n].copy_from_slice(&turned[..n]);
-                        }
+                        let rows = panel[term * width..].chunks_exact_mut(width);
+                        turn(&block, terms, at, (n - at).min(4), rows);
                     }
                 }
             }
@@ -86,20 +90,38 @@ impl<T: Stored> Matrix<'_, T> {
     }
 }
 
-/// A square with rows and columns exchanged, four by four.
+/// Writes columns of `block` into `rows` from column `at` on, `n` values each.
 #[inline(always)]
-fn transposed(square: &[[f32; 16]; 16]) -> [[f32; 16]; 16] {
-    let mut out = [[0.0; 16]; 16];
-    for i in (0..16).step_by(4) {
-        for j in (0..16).step_by(4) {
-            for a in 0..4 {
-                for b in 0..4 {
-                    out[j + b][i + a] = square[i + a][j + b];
-                }
+fn turn<'a>(
+    block: &[[f32; 64]; 4],
+    terms: usize,
+    at: usize,
+    n: usize,
+    mut rows: impl Iterator<Item = &'a mut [f32]>,
+) {
+    let [a, b, c, d] = block.each_ref().map(|row| row.as_chunks::<4>().0);
+    for (index, (((a, b), c), d)) in a.iter().zip(b).zip(c).zip(d).enumerate() {
+        if 4 * index >= terms {
+            return;
+        }
+        // Written out, so that it becomes shuffles of vectors.
+        let turned = [
+            [a[0], b[0], c[0], d[0]],
+            [a[1], b[1], c[1], d[1]],
+            [a[2], b[2], c[2], d[2]],
+            [a[3], b[3], c[3], d[3]],
+        ];
+        for (turned, row) in turned
+            .iter()
+            .zip(rows.by_ref().take((terms - 4 * index).min(4)))
+        {
+            if n == 4 {
+                row[at..at + 4].copy_from_slice(turned);
+            } else {
+                row[at..at + n].copy_from_slice(&turned[..n]);
             }
         }
     }
-    out
 }
 
 /// Packs one panel with the CPU's vector instructions.
@@ -216,7 +238,7 @@ fn tile<S: Simd, const ROWS: usize>(
 }
 
 /// Lanes of the vectors that the CPU has.
-struct Lanes;
+pub(super) struct Lanes;
 
 impl WithSimd for Lanes {
     type Output = usize;

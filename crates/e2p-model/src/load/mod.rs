@@ -10,7 +10,7 @@ mod source;
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::DType;
+use burn::tensor::{DType, Device};
 use serde_json::Value;
 
 pub use checkpoint::Checkpoint;
@@ -19,12 +19,27 @@ pub(crate) use source::CheckpointSource;
 pub use source::{RandomSource, WeightSource};
 
 use crate::error::{ModelError, Result};
+use crate::kernels;
 
 /// How weights are turned into tensors.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     /// Data type of the weights and of the computation; f32 by default.
+    ///
+    /// On the CPU a 16-bit type is what matrices are stored in: they are widened as they are read, and everything is computed in f32. A
+    /// bf16 checkpoint loaded as bf16 then gives the results of f32 from half the memory.
     pub dtype: DType,
+}
+
+impl LoadOptions {
+    /// What is computed in, and what vectors (norms, biases) are kept in.
+    pub(crate) fn compute_dtype(&self, device: &Device) -> DType {
+        if kernels::are_on(device) {
+            DType::F32
+        } else {
+            self.dtype
+        }
+    }
 }
 
 impl Default for LoadOptions {

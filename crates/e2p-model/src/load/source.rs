@@ -121,7 +121,11 @@ impl<'a> CheckpointSource<'a> {
             .iter()
             .map(|(name, shape)| self.bytes(name, shape))
             .collect();
-        let dtype = self.options.dtype;
+        let dtype = if D == 1 {
+            self.options.compute_dtype(self.device)
+        } else {
+            self.options.dtype
+        };
         if let Some(found) = found.into_iter().collect::<Option<Vec<_>>>() {
             match convert::stack(self.checkpoint, &found, shape.to_vec(), transpose, dtype) {
                 Ok(data) => return Tensor::from_data(data, (self.device, dtype)),
