@@ -31,7 +31,6 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
                     smoke: true,
                     filter: None,
                     case: None,
-                    case: None,
                 },
             )
         })?;

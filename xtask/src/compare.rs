@@ -102,12 +102,16 @@ fn measure(
     case: &Value,
 ) -> Result<Found> {
     let case_json = case.to_string();
+    let (program, before) = program.split_first().context("a program")?;
     let once = || -> Result<(Found, f64)> {
         let began = std::time::Instant::now();
-        let line = cmd!(sh, "{program...} {arguments...} {model} {case_json}")
-            .quiet()
-            .ignore_stderr()
-            .read()?;
+        let line = cmd!(
+            sh,
+            "{program} {before...} {arguments...} {model} {case_json}"
+        )
+        .quiet()
+        .ignore_stderr()
+        .read()?;
         let wall = began.elapsed().as_secs_f64();
         let found: Value = serde_json::from_str(line.lines().last().unwrap_or_default())?;
         let numbers = |key: &str| -> Vec<f64> {
