@@ -24,6 +24,9 @@ const ENGINES: [(&str, &[&str], f64); 4] = [
     ("e2p-bf16-weights", &["bf16"], 1e-3),
 ];
 
+/// An engine and what it found; nothing where it was refused or did not run.
+type Row = (&'static str, Option<Found>);
+
 /// What an engine said about a case.
 struct Found {
     seconds: Vec<f64>,
@@ -72,7 +75,7 @@ pub(crate) fn run(sh: &Shell, filter: Option<&str>) -> Result<()> {
         if filter.is_some_and(|filter| !name.contains(filter)) {
             continue;
         }
-        let mut rows: Vec<(&str, Option<Found>)> = Vec::new();
+        let mut rows: Vec<Row> = Vec::new();
         for (engine, arguments, tolerance) in ENGINES {
             let program: Vec<&str> = if engine.starts_with("pytorch") {
                 vec![&python, script, "run"]
@@ -186,7 +189,7 @@ fn machine(sh: &Shell) -> Value {
 }
 
 /// Records the table below `benches/results/` and in `docs/BENCHMARKS.md`.
-fn write(sh: &Shell, table: &[(&Value, Vec<(&str, Option<Found>)>)]) -> Result<()> {
+fn write(sh: &Shell, table: &[(&Value, Vec<Row>)]) -> Result<()> {
     let date = cmd!(sh, "date -u +%F").quiet().read()?;
     let mut machine = machine(sh);
     let cpu: String = machine["cpu"].as_str().unwrap_or_default().to_lowercase();

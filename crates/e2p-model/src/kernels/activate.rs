@@ -41,12 +41,15 @@ impl WithSimd for Forward<'_> {
     }
 }
 
+/// `1 / sqrt(2 pi)`, the peak of the standard normal density.
+const PEAK: f32 = 0.398_942_3;
+
 /// `2 u` and `2 du/dx` of `u = c (x + a x^3)`: `(1 + tanh u) / 2` is the sigmoid of `2 u`.
 #[inline(always)]
 fn twice_u<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
     const A: f32 = 0.044_715;
     /// `2 sqrt(2 / pi)`
-    const C: f32 = 1.595_769_1;
+    const C: f32 = 1.595_769;
     let square = simd.mul_f32s(x, x);
     let polynomial =
         |a: f32| simd.mul_add_e_f32s(square, simd.splat_f32s(a * C), simd.splat_f32s(C));
@@ -103,8 +106,6 @@ impl WithSimd for Backward<'_> {
             }),
             MlpKind::Gelu => map(simd, self.d_up, [self.up, self.dy], |_, [x, dy]| {
                 let half_square = simd.mul_f32s(simd.mul_f32s(x, x), simd.splat_f32s(-0.5));
-                /// `1 / sqrt(2 pi)`
-                const PEAK: f32 = 0.398_942_3;
                 let pdf = simd.mul_f32s(exp(simd, half_square), simd.splat_f32s(PEAK));
                 simd.mul_f32s(dy, simd.mul_add_e_f32s(x, pdf, normal_cdf(simd, x)))
             }),

@@ -20,6 +20,9 @@ const DEPTH: usize = 192;
 /// Packed values held at a time, 2 MB.
 const PACKED: usize = 1 << 19;
 
+/// Terms turned at a time by the portable packing.
+const TERMS: usize = 64;
+
 /// How the frozen matrix `[d_out, d_in]` enters the product.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -69,8 +72,7 @@ impl<T: Stored> Matrix<'_, T> {
                     super::turn::pack(simd, self, first, column, n, width, panel);
                     return;
                 }
-                // Four rows of the matrix become four columns of the panel, a block of 64 terms at a time.
-                const TERMS: usize = 64;
+                // Four rows of the matrix become four columns of the panel, a block of [`TERMS`] terms at a time.
                 let mut block = [[0.0; TERMS]; 4];
                 for at in (0..n).step_by(4) {
                     for term in (0..depth).step_by(TERMS) {
@@ -93,7 +95,7 @@ impl<T: Stored> Matrix<'_, T> {
 /// Writes columns of `block` into `rows` from column `at` on, `n` values each.
 #[inline(always)]
 fn turn<'a>(
-    block: &[[f32; 64]; 4],
+    block: &[[f32; TERMS]; 4],
     terms: usize,
     at: usize,
     n: usize,
