@@ -20,6 +20,8 @@ import random
 import subprocess
 import time
 
+# As implicit itself asks: its own threads are the parallel part.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 

@@ -216,6 +216,11 @@ impl<'a> Sink<'a> {
         self.writer.item(item)
     }
 
+    /// Says that no later example can repeat an earlier one, so that those are not remembered: sources that give users one by one save memory.
+    pub fn forget_examples(&mut self) {
+        self.examples.clear();
+    }
+
     /// Counts something that a reader of the directory should know.
     pub fn note(&mut self, what: &str) -> Result<()> {
         self.note_many(what, 1);

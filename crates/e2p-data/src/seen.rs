@@ -2,6 +2,8 @@
 
 /// The bits of an entry that are flags; the others are the thing's hash.
 const FLAGS: u64 = 0b1111;
+/// Slots of an empty table.
+const SMALLEST: usize = 64;
 
 /// A set of 60-bit hashes with four flags each, in one open-addressing table.
 ///
@@ -16,8 +18,17 @@ pub(crate) struct Seen {
 impl Seen {
     pub(crate) fn new() -> Self {
         Self {
-            table: vec![0; 1024],
+            table: vec![0; SMALLEST],
             len: 0,
+        }
+    }
+
+    /// Forgets everything; cheap where little was inserted.
+    pub(crate) fn clear(&mut self) {
+        if self.len > 0 {
+            self.table.truncate(SMALLEST);
+            self.table.fill(0);
+            self.len = 0;
         }
     }
 
@@ -91,6 +102,8 @@ mod tests {
             assert_eq!(seen.insert(hash), set.insert(hash), "{i}");
         }
         assert!(seen.insert(0) && !seen.insert(0));
+        seen.clear();
+        assert!(seen.insert(0) && seen.insert(mix(1)) && !seen.insert(mix(1)));
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
-use serde_json::Value;
+use e2p_data::UserEmbeddings;
+use serde_json::{Value, json};
 
-use crate::support::{e2p, shown, stdout};
+use crate::support::{e2p, golden, shared_model, shown, stdout};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -198,4 +201,107 @@ fn bad_input_is_listed_and_nothing_is_written() {
 #[test]
 fn the_help_of_prepare_names_every_task() {
     insta::assert_snapshot!("help_prepare", stdout(&mut e2p(["prepare", "--help"])));
+}
+
+/// A data directory of users with these texts as profiles.
+fn profiles(dir: &Path, texts: impl IntoIterator<Item = String>) -> PathBuf {
+    let (input, out) = (dir.join("profiles.jsonl"), dir.join("profiles"));
+    let users = texts.into_iter().enumerate();
+    let mut lines: String = users
+        .map(|(user, text)| json!({"user": format!("u{user}"), "profile": text}).to_string() + "\n")
+        .collect();
+    lines += "{\"user\": \"nobody\", \"prompt\": \"p\", \"target\": \"t\"}\n";
+    fs::write(&input, lines).unwrap();
+    prepare("jsonl", &input, &out, &[]);
+    out
+}
+
+#[test]
+fn profile_text_becomes_the_vectors_of_sentence_transformers() {
+    let Some(encoder) = shared_model("all-MiniLM-L6-v2") else {
+        return;
+    };
+    let golden = fs::read_to_string(encoder.join("golden.json")).unwrap();
+    let golden: Value = serde_json::from_str(&golden).unwrap();
+    let cases = golden["cases"].as_array().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let texts = cases
+        .iter()
+        .map(|case| case["text"].as_str().unwrap().to_owned());
+    let (data, out) = (
+        profiles(dir.path(), texts),
+        dir.path().join("users.safetensors"),
+    );
+    let mut embed = e2p(["embed", "text", "--quiet", "--batch-size", "2", "--encoder"]);
+    stdout(
+        embed
+            .arg(&encoder)
+            .arg("--data")
+            .arg(&data)
+            .arg("--out")
+            .arg(&out),
+    );
+    let users = UserEmbeddings::open(&out).unwrap();
+    assert_eq!(users.len(), cases.len());
+    for (user, case) in cases.iter().enumerate() {
+        let found = users.get(&format!("u{user}")).unwrap();
+        let expected = case["embedding"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_f64().unwrap());
+        let (mut dot, mut a, mut b) = (0.0, 0.0, 0.0);
+        for (found, expected) in found.iter().map(|v| f64::from(*v)).zip(expected) {
+            (dot, a, b) = (
+                dot + found * expected,
+                a + found * found,
+                b + expected * expected,
+            );
+        }
+        let cosine = dot / (a * b).sqrt();
+        assert!(cosine > 0.9999, "{cosine} of {}", case["text"]);
+    }
+}
+
+#[test]
+fn a_killed_embedding_goes_on_and_ends_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = [
+        "the user",
+        "a letter",
+        "hello",
+        "some words more",
+        "and the end",
+    ];
+    let texts = (0..6000).map(|user| format!("{} {user} {}", words[user % 5], words[user % 3]));
+    let data = profiles(dir.path(), texts);
+    let embed = |name: &str| {
+        let mut command = e2p(["embed", "text", "--encoder"]);
+        command.arg(golden("bert")).arg("--data").arg(&data);
+        command.arg("--out").arg(dir.path().join(name));
+        command
+    };
+    stdout(&mut embed("whole.safetensors"));
+    let mut child = embed("killed.safetensors")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let rows = dir.path().join("killed.partial.f32");
+    while fs::metadata(&rows).map_or(0, |meta| meta.len()) == 0
+        && child.try_wait().unwrap().is_none()
+    {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    assert!(
+        !child.wait().unwrap().success(),
+        "it was done before it could be killed"
+    );
+    let resumed = shown(&mut embed("killed.safetensors"), &[]);
+    assert!(resumed.contains("going on behind the"), "{resumed}");
+    let bytes = |name: &str| fs::read(dir.path().join(name)).unwrap();
+    assert_eq!(bytes("killed.safetensors"), bytes("whole.safetensors"));
+    assert_eq!(bytes("killed.ids.txt"), bytes("whole.ids.txt"));
+    assert!(!rows.exists());
 }

@@ -5,6 +5,7 @@
 //! that start from the row's last value (Takács, Pilászy, Tikk: Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative
 //! Filtering, RecSys 2011). Rows do not depend on each other, so the result is the same with any number of threads.
 
+mod kernels;
 mod matrix;
 mod recall;
 mod solve;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::solve::dot;
+use super::kernels::Scores;
 use super::{Factors, InteractionMatrix};
 use crate::example::Split;
 
@@ -48,12 +48,9 @@ pub fn held_out_recall(
                 .copied()
                 .collect();
             let vector = factors.user(user as usize);
-            let scores: Vec<f32> = arch.dispatch(|| {
-                factors
-                    .item_matrix()
-                    .chunks_exact(factors.dim())
-                    .map(|item| dot(item, vector))
-                    .collect()
+            let scores = arch.dispatch(Scores {
+                rows: factors.item_matrix(),
+                vector,
             });
             (
                 is_among_first(&scores, item, &seen, k),

@@ -3,9 +3,11 @@
 //! For a row with columns `i` of confidence `1 + c_i` the system is `(G + Σ c_i y_i y_iᵀ) x = Σ (1 + c_i) y_i`, where `G` is the other side's Gram matrix
 //! with the regularization on its diagonal. It is never formed: conjugate gradient needs only its product with a vector.
 
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::AlsOptions;
+use super::kernels::{add_scaled, add_scaled4, dot, dot4, multiply};
 use super::matrix::Rows;
 
 pub(super) fn solve_rows(
@@ -25,17 +27,14 @@ pub(super) fn solve_rows(
             || Scratch::new(dim),
             |scratch, (row, x)| {
                 let (columns, confidences) = rows.row(row);
-                // Inside, the compiler may use what the processor has.
-                arch.dispatch(|| {
-                    solve_row(
-                        x,
-                        other,
-                        gram,
-                        columns,
-                        confidences,
-                        options.cg_steps,
-                        scratch,
-                    );
+                arch.dispatch(SolveRow {
+                    x,
+                    other,
+                    gram,
+                    columns,
+                    confidences,
+                    steps: options.cg_steps,
+                    scratch,
                 });
             },
         );
@@ -57,87 +56,108 @@ impl Scratch {
     }
 }
 
-#[inline(always)]
-fn solve_row(
-    x: &mut [f32],
-    other: &[f32],
-    gram: &[f32],
-    columns: &[u32],
-    confidences: &[f32],
+struct SolveRow<'a> {
+    x: &'a mut [f32],
+    other: &'a [f32],
+    gram: &'a [f32],
+    columns: &'a [u32],
+    confidences: &'a [f32],
     steps: usize,
-    scratch: &mut Scratch,
-) {
-    let dim = x.len();
-    if columns.is_empty() {
-        x.fill(0.0);
-        return;
-    }
-    let Scratch {
-        residual,
-        direction,
-        product,
-    } = scratch;
-    let vector = |column: u32| &other[column as usize * dim..][..dim];
-    // residual = right side - A x
-    multiply(residual, gram, x);
-    for value in residual.iter_mut() {
-        *value = -*value;
-    }
-    for (&column, &confidence) in columns.iter().zip(confidences) {
-        let y = vector(column);
-        add_scaled(residual, 1.0 + confidence - confidence * dot(y, x), y);
-    }
-    direction.copy_from_slice(residual);
-    let mut size = dot(residual, residual);
-    for _ in 0..steps {
-        if size < 1e-20 {
-            break;
+    scratch: &'a mut Scratch,
+}
+
+impl WithSimd for SolveRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { x, gram, .. } = self;
+        if self.columns.is_empty() {
+            x.fill(0.0);
+            return;
         }
-        multiply(product, gram, direction);
-        for (&column, &confidence) in columns.iter().zip(confidences) {
-            let y = vector(column);
-            add_scaled(product, confidence * dot(y, direction), y);
+        let Scratch {
+            residual,
+            direction,
+            product,
+        } = self.scratch;
+        let items = Items {
+            vectors: self.other,
+            columns: self.columns,
+            confidences: self.confidences,
+        };
+        // residual = right side - A x
+        multiply(simd, residual, gram, x);
+        for value in residual.iter_mut() {
+            *value = -*value;
         }
-        let length = size / dot(direction, product);
-        add_scaled(x, length, direction);
-        add_scaled(residual, -length, product);
-        let before = std::mem::replace(&mut size, dot(residual, residual));
-        let turn = size / before;
-        for (direction, residual) in direction.iter_mut().zip(residual.iter()) {
-            *direction = residual + turn * *direction;
+        items.add(simd, residual, x, RIGHT_SIDE_MINUS);
+        direction.copy_from_slice(residual);
+        let mut size = dot(simd, residual, residual);
+        for _ in 0..self.steps {
+            if size < 1e-20 {
+                break;
+            }
+            multiply(simd, product, gram, direction);
+            items.add(simd, product, direction, PRODUCT);
+            let length = size / dot(simd, direction, product);
+            add_scaled(simd, x, length, direction);
+            add_scaled(simd, residual, -length, product);
+            let before = std::mem::replace(&mut size, dot(simd, residual, residual));
+            let turn = size / before;
+            for (direction, residual) in direction.iter_mut().zip(residual.iter()) {
+                *direction = residual + turn * *direction;
+            }
         }
     }
 }
 
-/// `out = symmetric · x`, as a sum of scaled rows, which needs no sum across a register.
-#[inline(always)]
-fn multiply(out: &mut [f32], symmetric: &[f32], x: &[f32]) {
-    out.fill(0.0);
-    for (row, &value) in symmetric.chunks_exact(x.len()).zip(x) {
-        add_scaled(out, value, row);
-    }
+/// Whether the sum over items is `Σ c (y·x) y`, or `Σ (1 + c - c (y·x)) y`.
+const PRODUCT: bool = false;
+const RIGHT_SIDE_MINUS: bool = true;
+
+/// A row's items with their vectors and confidences.
+struct Items<'a> {
+    vectors: &'a [f32],
+    columns: &'a [u32],
+    confidences: &'a [f32],
 }
 
-#[inline(always)]
-fn add_scaled(out: &mut [f32], scale: f32, x: &[f32]) {
-    for (out, x) in out.iter_mut().zip(x) {
-        *out += scale * x;
-    }
-}
-
-/// Sixteen sums side by side: one sum could not be vectorised without changing its value.
-#[inline(always)]
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; 16];
-    let (a_blocks, a_rest) = a.as_chunks::<16>();
-    let (b_blocks, b_rest) = b.as_chunks::<16>();
-    for (a, b) in a_blocks.iter().zip(b_blocks) {
-        for lane in 0..16 {
-            sums[lane] += a[lane] * b[lane];
+impl Items<'_> {
+    /// Adds the sum over the items to `out`, four items at a time.
+    #[inline(always)]
+    fn add<S: Simd>(&self, simd: S, out: &mut [f32], x: &[f32], right_side: bool) {
+        let dim = x.len();
+        let (columns, last_columns) = self.columns.as_chunks::<4>();
+        let (confidences, last_confidences) = self.confidences.as_chunks::<4>();
+        for ([a, b, c, d], confidences) in columns.iter().zip(confidences) {
+            let rows = [
+                &self.vectors[*a as usize * dim..][..dim],
+                &self.vectors[*b as usize * dim..][..dim],
+                &self.vectors[*c as usize * dim..][..dim],
+                &self.vectors[*d as usize * dim..][..dim],
+            ];
+            let mut scales = dot4(simd, x, rows);
+            for (scale, confidence) in scales.iter_mut().zip(confidences) {
+                *scale = weight(*confidence, *scale, right_side);
+            }
+            add_scaled4(simd, out, scales, rows);
+        }
+        for (column, confidence) in last_columns.iter().zip(last_confidences) {
+            let y = &self.vectors[*column as usize * dim..][..dim];
+            let scale = weight(*confidence, dot(simd, y, x), right_side);
+            add_scaled(simd, out, scale, y);
         }
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
+}
+
+#[inline(always)]
+fn weight(confidence: f32, product: f32, right_side: bool) -> f32 {
+    if right_side {
+        1.0 + confidence - confidence * product
+    } else {
+        confidence * product
+    }
 }
 
 #[cfg(test)]

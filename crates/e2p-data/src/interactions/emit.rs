@@ -65,6 +65,8 @@ pub(super) fn emit(
             continue;
         }
         write_user(&events, options, timed, id, &history, sink)?;
+        // Every example has its user's id, and this user comes once.
+        sink.forget_examples();
         let of_user = split.of_user(id);
         // When users are split, those held out are not to be learnt from.
         if split.rule != SplitRule::User || of_user == Split::Train {
