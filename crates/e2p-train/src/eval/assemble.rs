@@ -7,7 +7,7 @@ use e2p_data::Split;
 use e2p_prefix::Adapter;
 use serde_json::{Map, Value, json};
 
-use super::bootstrap::{Estimate, Sampled, sample};
+use super::bootstrap::{Sampled, sample};
 use super::candidates::Candidates;
 use super::catalogue::{Baseline, Catalogue};
 use super::drift::DriftLevel;
@@ -20,9 +20,7 @@ use super::{Condition, EvalOptions, Scores};
 use crate::error::{Result, io};
 use crate::inputs::Inputs;
 use crate::recipe::Recipe;
-use crate::report::{
-    DriftPoint, EvalReport, Metrics, REPORT_VERSION, ReportExtras, UserGains, shown,
-};
+use crate::report::{DriftPoint, EvalReport, Metrics, REPORT_VERSION, ReportExtras, UserGains};
 use crate::run_dir::{MetricsLine, RunDir};
 use crate::users::UserTable;
 
@@ -293,17 +291,6 @@ fn extras(parts: &Parts<'_>) -> ReportExtras {
 impl Evaluation {
     /// The headline: whether the right user beats another one, and by how much.
     pub fn headline(&self) -> Option<String> {
-        let gain: Estimate = self.report.gain("e2p_vs_shuffled", "nll")?;
-        let verdict = if gain.low > 0.0 {
-            "the right user's embedding does the work"
-        } else if gain.high < 0.0 {
-            "the right user's embedding does worse than another's"
-        } else {
-            "no personal gain is shown: the interval holds zero"
-        };
-        Some(format!(
-            "e2p over e2p_shuffled: {} nats per target token; {verdict}",
-            shown(gain)
-        ))
+        self.report.headline()
     }
 }

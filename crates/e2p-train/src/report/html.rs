@@ -1,35 +1,45 @@
-//! `report.html`: one file, no network. Geometry is computed here, looks are in `report.html`.
+//! `report.html`: one file, no network. Geometry is computed here, in percent, so that text keeps its size on a
+//! phone; looks are in `report.html`.
 
 use std::cmp::Ordering;
 
 use minijinja::{Environment, context};
 use serde::Serialize;
 
-use super::{EvalReport, ReportExtras, UserGains, shown};
+use super::{EvalReport, ReportExtras, UserGains, shown, verdict};
 use crate::error::{Result, TrainError};
+use crate::eval::Estimate;
 
 const TEMPLATE: &str = include_str!("report.html");
 
-/// Drawing area of a chart, in SVG units.
-const WIDTH: f64 = 640.0;
-const CURVE_HEIGHT: f64 = 200.0;
+/// Metrics side by side in one table: more do not fit on a printed page.
+const METRICS_PER_TABLE: usize = 5;
 
-/// A bar from zero, with its interval.
+/// A bar from zero with its interval, in percent of the width.
 #[derive(Serialize)]
 struct Bar {
     name: String,
     text: String,
-    x: f64,
+    left: f64,
     width: f64,
     low: f64,
-    high: f64,
-    is_gain: bool,
+    whisker: f64,
+    side: &'static str,
 }
 
 #[derive(Serialize)]
 struct Bars {
     zero: f64,
     bars: Vec<Bar>,
+}
+
+/// Lines over steps or noise; the drawing area is 100 by 100.
+#[derive(Serialize)]
+struct Curves {
+    curves: Vec<Curve>,
+    /// Highest first.
+    y_labels: Vec<String>,
+    x_labels: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -40,28 +50,18 @@ struct Curve {
 }
 
 #[derive(Serialize)]
-struct Curves {
-    curves: Vec<Curve>,
-    /// Tick labels with their place.
-    y_ticks: Vec<(f64, String)>,
-    last_step: f64,
-}
-
-#[derive(Serialize)]
 struct Bin {
-    x: f64,
-    width: f64,
     height: f64,
     side: &'static str,
     title: String,
 }
 
 #[derive(Serialize)]
-struct Histogram {
-    bins: Vec<Bin>,
-    low: String,
-    high: String,
-    zero: f64,
+struct CostRow {
+    name: String,
+    tokens: String,
+    prefill: String,
+    bytes: String,
 }
 
 /// Fills in the page.
@@ -75,20 +75,13 @@ pub(super) fn render(report: &EvalReport, extras: &ReportExtras) -> Result<Strin
         .add_template("report.html", TEMPLATE)
         .map_err(failed)?;
     let template = environment.get_template("report.html").map_err(failed)?;
-    let mut table = report.table().into_iter();
-    let head = table.next().unwrap_or_default();
+    let tables = blocks(&report.table());
     let gains: Vec<(String, Vec<(String, String, &str)>)> = report
         .gains
         .iter()
         .map(|(name, metrics)| {
             let metrics = metrics.iter().map(|(metric, estimate)| {
-                let verdict = if estimate.low > 0.0 {
-                    "better"
-                } else if estimate.high < 0.0 {
-                    "worse"
-                } else {
-                    "open"
-                };
+                let verdict = verdict(*estimate);
                 (metric.clone(), shown(*estimate), verdict)
             });
             (name.replace('_', " "), metrics.collect())
@@ -107,25 +100,44 @@ pub(super) fn render(report: &EvalReport, extras: &ReportExtras) -> Result<Strin
     template
         .render(context! {
             report,
-            head,
-            rows => table.collect::<Vec<_>>(),
+            headline => report.headline(),
+            headline_side => report.gain("e2p_vs_shuffled", "nll").map_or("open", verdict),
+            tables,
             gains,
             bars => bars(report),
-            curves => curves(extras),
             histograms => report.user_gains.iter().map(histogram).collect::<Vec<_>>(),
+            curves => training(extras),
+            drift => drift(report),
+            drift_rows => drift_rows(report),
             samples => &extras.samples,
+            cost => cost(report),
             provenance,
-            width => WIDTH,
-            curve_height => CURVE_HEIGHT,
         })
         .map_err(failed)
 }
 
+/// The table in blocks of few metrics, each with the names; a row that has none of a block's metrics is left out of it.
+fn blocks(table: &[Vec<String>]) -> Vec<Vec<Vec<String>>> {
+    let n_metrics = table.first().map_or(0, |head| head.len().saturating_sub(1));
+    let cut = |row: &Vec<String>, first: usize| {
+        let last = (first + METRICS_PER_TABLE).min(n_metrics + 1);
+        let mut cells = vec![row[0].clone()];
+        cells.extend_from_slice(&row[first..last]);
+        cells
+    };
+    (1..=n_metrics)
+        .step_by(METRICS_PER_TABLE)
+        .map(|first| {
+            let rows = table.iter().map(|row| cut(row, first));
+            rows.filter(|row| row[1..].iter().any(|cell| cell != "-"))
+                .collect()
+        })
+        .collect()
+}
+
 /// Gains over `none` in nats per target token.
 fn bars(report: &EvalReport) -> Option<Bars> {
-    const LEFT: f64 = 130.0;
-    const RIGHT: f64 = 20.0;
-    let found: Vec<(String, crate::eval::Estimate)> = report
+    let found: Vec<(String, Estimate)> = report
         .gains
         .iter()
         .filter_map(|(name, _)| {
@@ -138,57 +150,52 @@ fn bars(report: &EvalReport) -> Option<Bars> {
     if found.is_empty() || high - low <= 0.0 {
         return None;
     }
-    let place = |value: f64| LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT);
+    let place = |value: f64| 100.0 * (value - low) / (high - low);
     let zero = place(0.0);
     let bars = found
         .into_iter()
         .map(|(name, gain)| Bar {
             text: shown(gain),
-            x: zero.min(place(gain.value)),
+            left: zero.min(place(gain.value)),
             width: (place(gain.value) - zero).abs(),
             low: place(gain.low),
-            high: place(gain.high),
-            is_gain: gain.value >= 0.0,
+            whisker: place(gain.high) - place(gain.low),
+            side: if gain.value >= 0.0 { "gain" } else { "loss" },
             name,
         })
         .collect();
     Some(Bars { zero, bars })
 }
 
-fn curves(extras: &ReportExtras) -> Option<Curves> {
-    const LEFT: f64 = 50.0;
-    const MARGIN: f64 = 10.0;
-    let all = [
-        ("training", "training", &extras.training),
-        ("validation, own embedding", "own", &extras.validation),
-        (
-            "validation, another's embedding",
-            "other",
-            &extras.validation_shuffled,
-        ),
-    ];
+/// Named lines through points, drawn to one scale; `None` where there is nothing to draw.
+fn curves(
+    all: &[(&'static str, &'static str, Vec<(f64, f64)>)],
+    x_labels: Vec<String>,
+) -> Option<Curves> {
     let points = || all.iter().flat_map(|(_, _, points)| points.iter());
-    let last_step = points().map(|(step, _)| *step).fold(0.0, f64::max);
-    let low = points()
-        .map(|(_, loss)| *loss)
-        .fold(f64::INFINITY, f64::min);
-    let high = points()
-        .map(|(_, loss)| *loss)
-        .fold(f64::NEG_INFINITY, f64::max);
-    if last_step <= 0.0 || !low.is_finite() || !high.is_finite() {
+    let range = |value: fn(&(f64, f64)) -> f64| {
+        let low = points().map(value).fold(f64::INFINITY, f64::min);
+        let high = points().map(value).fold(f64::NEG_INFINITY, f64::max);
+        (low.is_finite() && high.is_finite()).then_some((low, high))
+    };
+    let (left, right) = range(|point| point.0)?;
+    let (low, high) = range(|point| point.1)?;
+    if right <= left {
         return None;
     }
-    let range = (high - low).max(1e-9);
-    let y = |loss: f64| MARGIN + (high - loss) / range * (CURVE_HEIGHT - 3.0 * MARGIN);
-    let curves = all
+    let height = (high - low).max(1e-9);
+    let drawn = all
         .iter()
         .filter(|(_, _, points)| !points.is_empty())
         .map(|(name, class, points)| {
+            // A line of one point would not be seen: it is drawn twice, with round ends.
+            let again = points.first().filter(|_| points.len() == 1);
             let points: Vec<String> = points
                 .iter()
-                .map(|(step, loss)| {
-                    let x = LEFT + step / last_step * (WIDTH - LEFT - MARGIN);
-                    format!("{x:.1},{:.1}", y(*loss))
+                .chain(again)
+                .map(|(x, y)| {
+                    let (x, y) = ((x - left) / (right - left), (high - y) / height);
+                    format!("{:.2},{:.2}", 100.0 * x, 100.0 * y)
                 })
                 .collect();
             Curve {
@@ -198,50 +205,139 @@ fn curves(extras: &ReportExtras) -> Option<Curves> {
             }
         })
         .collect();
-    let y_ticks = (0..=4)
-        .map(|tick| low + range * f64::from(tick) / 4.0)
-        .map(|loss| (y(loss), format!("{loss:.3}")))
-        .collect();
+    let y_labels = (0..=4)
+        .rev()
+        .map(|tick| low + height * f64::from(tick) / 4.0);
     Some(Curves {
-        curves,
-        y_ticks,
-        last_step,
+        curves: drawn,
+        y_labels: y_labels.map(|label| format!("{label:.3}")).collect(),
+        x_labels,
     })
 }
 
-fn histogram(gains: &UserGains) -> Option<Histogram> {
-    if gains.reach <= 0.0 {
-        return None;
-    }
+fn training(extras: &ReportExtras) -> Option<Curves> {
+    let lines = [
+        ("training", "training", extras.training.clone()),
+        (
+            "validation, own embedding",
+            "own",
+            extras.validation.clone(),
+        ),
+        (
+            "validation, another's embedding",
+            "other",
+            extras.validation_shuffled.clone(),
+        ),
+    ];
+    let steps = || {
+        lines
+            .iter()
+            .flat_map(|(_, _, points)| points.iter().map(|(step, _)| *step))
+    };
+    let (first, last) = (
+        steps().fold(f64::INFINITY, f64::min),
+        steps().fold(0.0, f64::max),
+    );
+    curves(
+        &lines,
+        vec![format!("step {first}"), format!("step {last}")],
+    )
+}
+
+/// Levels of noise stand at equal distances: they are usually chosen by factors.
+fn drift(report: &EvalReport) -> Option<Curves> {
+    let line = |value: fn(&Estimate) -> f64| -> Vec<(f64, f64)> {
+        let levels = report.drift.iter().enumerate();
+        levels
+            .map(|(at, level)| (at as f64, value(&level.nll)))
+            .collect()
+    };
+    let level = |estimate: Option<Estimate>| -> Vec<(f64, f64)> {
+        let Some(estimate) = estimate else {
+            return Vec::new();
+        };
+        (0..report.drift.len())
+            .map(|at| (at as f64, estimate.value))
+            .collect()
+    };
+    let lines = [
+        (
+            "e2p, own embedding with noise",
+            "own",
+            line(|nll| nll.value),
+        ),
+        ("its interval", "interval", line(|nll| nll.low)),
+        ("", "interval", line(|nll| nll.high)),
+        (
+            "bare backbone",
+            "training",
+            level(report.condition("none", "nll")),
+        ),
+        (
+            "another's embedding",
+            "other",
+            level(report.condition("e2p_shuffled", "nll")),
+        ),
+    ];
+    let labels = report.drift.iter().map(|level| level.noise.to_string());
+    curves(&lines, labels.collect())
+}
+
+fn drift_rows(report: &EvalReport) -> Vec<[String; 4]> {
+    let gain = |gain: Option<Estimate>| gain.map_or_else(|| "-".to_owned(), shown);
+    let rows = report.drift.iter().map(|level| {
+        [
+            level.noise.to_string(),
+            shown(level.nll),
+            gain(level.e2p_vs_none),
+            gain(level.e2p_vs_shuffled),
+        ]
+    });
+    rows.collect()
+}
+
+/// What each condition costs, with its ratio to the bare backbone.
+fn cost(report: &EvalReport) -> Vec<CostRow> {
+    let number = |condition: &str, what: &str| report.cost.get(condition)?.get(what)?.as_f64();
+    let cell = |name: &str, what: &str, factor: f64, digits: usize| {
+        let Some(value) = number(name, what) else {
+            return "not measured".to_owned();
+        };
+        let text = format!("{:.digits$}", value * factor);
+        match number("none", what).filter(|none| *none > 0.0 && name != "none") {
+            Some(none) => format!("{text} (× {:.2})", value / none),
+            None => text,
+        }
+    };
+    report
+        .cost
+        .keys()
+        .map(|name| CostRow {
+            name: name.clone(),
+            tokens: cell(name, "prompt_tokens", 1.0, 1),
+            prefill: cell(name, "prefill_seconds", 1e3, 2),
+            bytes: cell(name, "kv_bytes", 1.0 / 1024.0, 1),
+        })
+        .collect()
+}
+
+fn histogram(gains: &UserGains) -> Vec<Bin> {
     let n_bins = gains.histogram.len();
     let most = gains.histogram.iter().copied().max().unwrap_or(1).max(1);
-    let width = WIDTH / n_bins as f64;
-    let bins = gains
-        .histogram
-        .iter()
-        .enumerate()
-        .map(|(bin, count)| Bin {
-            x: bin as f64 * width + 1.0,
-            width: width - 2.0,
-            height: 120.0 * *count as f64 / most as f64,
-            side: match (2 * bin + 1).cmp(&n_bins) {
-                Ordering::Less => "loss",
-                Ordering::Equal => "even",
-                Ordering::Greater => "gain",
-            },
-            title: format!(
-                "{count} users from {:.3} to {:.3}",
-                gains.edge(bin),
-                gains.edge(bin + 1)
-            ),
-        })
-        .collect();
-    Some(Histogram {
-        bins,
-        low: format!("{:.3}", -gains.reach),
-        high: format!("{:.3}", gains.reach),
-        zero: WIDTH / 2.0,
-    })
+    let bins = gains.histogram.iter().enumerate().map(|(bin, count)| Bin {
+        height: 100.0 * *count as f64 / most as f64,
+        side: match (2 * bin + 1).cmp(&n_bins) {
+            Ordering::Less => "loss",
+            Ordering::Equal => "even",
+            Ordering::Greater => "gain",
+        },
+        title: format!(
+            "{count} users from {:.3} to {:.3}",
+            gains.edge(bin),
+            gains.edge(bin + 1)
+        ),
+    });
+    bins.collect()
 }
 
 #[cfg(test)]

@@ -93,6 +93,20 @@ impl EvalReport {
         find(&self.gains, comparison, metric)
     }
 
+    /// The headline: whether the right user's embedding beats another's, and by how much.
+    pub fn headline(&self) -> Option<String> {
+        let gain = self.gain("e2p_vs_shuffled", "nll")?;
+        let verdict = match verdict(gain) {
+            "better" => "the right user's embedding does the work",
+            "worse" => "the right user's embedding does worse than another's",
+            _ => "no personal gain is shown: the interval holds zero",
+        };
+        Some(format!(
+            "e2p over e2p_shuffled: {} nats per target token; {verdict}",
+            shown(gain)
+        ))
+    }
+
     /// Reads a `report.json`.
     ///
     /// # Errors
@@ -154,6 +168,17 @@ pub(crate) fn shown(estimate: Estimate) -> String {
         3
     };
     format!("{value:.digits$} [{low:.digits$}, {high:.digits$}]")
+}
+
+/// Whether an interval lies above zero (`better`), below (`worse`), or holds it (`open`).
+pub(crate) fn verdict(gain: Estimate) -> &'static str {
+    if gain.low > 0.0 {
+        "better"
+    } else if gain.high < 0.0 {
+        "worse"
+    } else {
+        "open"
+    }
 }
 
 fn find(all: &[(String, Metrics)], name: &str, metric: &str) -> Option<Estimate> {

@@ -6,6 +6,7 @@
 
 mod baselines;
 mod beam;
+mod log_sum_exp;
 mod search;
 #[cfg(test)]
 mod tests;

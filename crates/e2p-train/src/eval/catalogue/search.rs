@@ -9,6 +9,7 @@ use burn::tensor::{Tensor, s};
 use e2p_model::{Decoder, KvCache, Padding};
 use e2p_prefix::inject;
 
+use super::log_sum_exp::log_sum_exp;
 use super::tree::NameTree;
 use crate::encode::EncodedPrompt;
 use crate::error::Result;
@@ -158,11 +159,4 @@ pub(super) fn run(
     let (embeds, _) = decoder.embed_rows(&ids, Padding::Right)?;
     let hidden = decoder.forward_cached(embeds, &mut cache)?;
     Ok((cache, hidden.squeeze_dim(1)))
-}
-
-/// `ln(sum(exp(x)))`, sixteen sums at a time so that the compiler can use wide registers.
-fn log_sum_exp(logits: &[f32]) -> f64 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
-    f64::from(largest) + f64::from(sum).ln()
 }
