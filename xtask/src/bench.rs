@@ -14,6 +14,9 @@ pub(crate) struct Args {
     pub(crate) filter: Option<String>,
     /// With `compare`: only cases whose name contains this.
     pub(crate) case: Option<String>,
+    /// With `compare`: only this engine; the others keep what they measured last.
+    #[arg(long)]
+    pub(crate) engine: Option<String>,
 }
 
 /// Whether there is any bench target yet.
@@ -29,7 +32,7 @@ pub(crate) fn exist() -> Result<bool> {
 
 pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     if args.filter.as_deref() == Some("compare") {
-        return compare::run(sh, args.case.as_deref());
+        return compare::run(sh, args.case.as_deref(), args.engine.as_deref());
     }
     let locked = workspace::locked();
     let smoke = args.smoke.then_some("--test");

@@ -31,6 +31,7 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
                     smoke: true,
                     filter: None,
                     case: None,
+                    engine: None,
                 },
             )
         })?;

@@ -24,9 +24,6 @@ const ENGINES: [(&str, &[&str], f64); 4] = [
     ("e2p-bf16-weights", &["bf16"], 1e-3),
 ];
 
-/// An engine and what it found; nothing where it was refused or did not run.
-type Row = (&'static str, Option<Found>);
-
 /// What an engine said about a case.
 struct Found {
     seconds: Vec<f64>,
@@ -35,21 +32,7 @@ struct Found {
     version: String,
 }
 
-impl Found {
-    fn median(&self) -> f64 {
-        let mut seconds = self.seconds.clone();
-        seconds.sort_by(f64::total_cmp);
-        seconds[seconds.len() / 2]
-    }
-
-    /// Smallest and largest.
-    fn spread(&self) -> (f64, f64) {
-        let fold = |f: fn(f64, f64) -> f64, start| self.seconds.iter().copied().fold(start, f);
-        (fold(f64::min, f64::INFINITY), fold(f64::max, 0.0))
-    }
-}
-
-pub(crate) fn run(sh: &Shell, filter: Option<&str>) -> Result<()> {
+pub(crate) fn run(sh: &Shell, filter: Option<&str>, only: Option<&str>) -> Result<()> {
     let python = std::env::var("E2P_PYTHON").unwrap_or_else(|_| "python3".into());
     let script = "benches/compare/torch_engine.py";
     let locked = workspace::locked();
@@ -69,31 +52,44 @@ pub(crate) fn run(sh: &Shell, filter: Option<&str>) -> Result<()> {
     let cases = cases["case"]
         .as_array()
         .context("cases.toml has [[case]] tables")?;
-    let mut table = Vec::new();
+    let (dir, machine) = (results_dir(sh)?, machine(sh));
+    let path = dir.join("measured.json");
+    // A case measured again on the same day replaces its rows; the others stay.
+    let mut measured: Value = match fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text)?,
+        Err(_) => json!({}),
+    };
     for case in cases {
         let name = case["name"].as_str().context("a case has a name")?;
         if filter.is_some_and(|filter| !name.contains(filter)) {
             continue;
         }
-        let mut rows: Vec<Row> = Vec::new();
         for (engine, arguments, tolerance) in ENGINES {
+            if only.is_some_and(|only| engine != only) {
+                continue;
+            }
             let program: Vec<&str> = if engine.starts_with("pytorch") {
                 vec![&python, script, "run"]
             } else {
                 vec!["target/release/e2p_engine"]
             };
             eprintln!("{name}: {engine}");
-            let reference = rows.first().and_then(|(_, found)| found.as_ref());
+            let reference = (engine != REFERENCE).then(|| &measured[name][REFERENCE]["checksum"]);
             let found = measure(sh, &program, arguments, &model, case)
                 .and_then(|found| verified(found, reference, tolerance));
-            if let Err(error) = &found {
-                eprintln!("{name}: {engine} refused: {error:#}");
-            }
-            rows.push((engine, found.ok()));
+            measured[name][engine] = match found {
+                Ok(found) => json!({
+                    "seconds": found.seconds, "checksum": found.checksum, "peak_mib": found.peak_mib, "version": found.version,
+                }),
+                Err(error) => {
+                    eprintln!("{name}: {engine} refused: {error:#}");
+                    Value::Null
+                }
+            };
+            sh.write_file(&path, serde_json::to_string_pretty(&measured)? + "\n")?;
         }
-        table.push((case, rows));
     }
-    write(sh, &table)
+    write(sh, &dir, cases, &measured, &machine)
 }
 
 /// Runs one engine on one case; a cold start is as many processes as there are repeats, timed from outside.
@@ -145,22 +141,23 @@ fn measure(
     Ok(found)
 }
 
-/// The result, if its checksum is that of the reference.
-fn verified(found: Found, reference: Option<&Found>, tolerance: f64) -> Result<Found> {
+/// The result, if its checksum is that of the reference; the reference has none to agree with.
+fn verified(found: Found, reference: Option<&Value>, tolerance: f64) -> Result<Found> {
     let Some(reference) = reference else {
         return Ok(found);
     };
-    let agrees = found.checksum.len() == reference.checksum.len()
-        && found
-            .checksum
-            .iter()
-            .zip(&reference.checksum)
-            .all(|(a, b)| (a - b).abs() <= tolerance * b.abs());
+    let Some(expected) = reference.as_array() else {
+        bail!("{REFERENCE} has not been measured, so there is nothing to check the result against");
+    };
+    let agrees = found.checksum.len() == expected.len()
+        && found.checksum.iter().zip(expected).all(|(a, b)| {
+            b.as_f64()
+                .is_some_and(|b| (a - b).abs() <= tolerance * b.abs())
+        });
     if !agrees {
         bail!(
-            "checksum {:?}, expected {:?} within {tolerance}",
-            found.checksum,
-            reference.checksum
+            "checksum {:?}, expected {expected:?} within {tolerance}",
+            found.checksum
         );
     }
     Ok(found)
@@ -188,74 +185,82 @@ fn machine(sh: &Shell) -> Value {
     })
 }
 
-/// Records the table below `benches/results/` and in `docs/BENCHMARKS.md`.
-fn write(sh: &Shell, table: &[(&Value, Vec<Row>)]) -> Result<()> {
+/// `benches/results/<date>-<cpu>`.
+fn results_dir(sh: &Shell) -> Result<PathBuf> {
     let date = cmd!(sh, "date -u +%F").quiet().read()?;
-    let mut machine = machine(sh);
-    let cpu: String = machine["cpu"].as_str().unwrap_or_default().to_lowercase();
+    let cpu = machine(sh)["cpu"]
+        .as_str()
+        .unwrap_or_default()
+        .to_lowercase();
     let slug: Vec<&str> = cpu
         .split(|c: char| !c.is_alphanumeric())
         .filter(|part| !part.is_empty())
         .collect();
     let dir = PathBuf::from(format!("benches/results/{date}-{}", slug.join("-")));
     sh.create_dir(&dir)?;
+    Ok(dir)
+}
+
+/// Median, smallest and largest of an engine's times.
+fn summary(row: &Value) -> Option<(f64, f64, f64)> {
+    let list = row["seconds"].as_array()?;
+    let mut seconds: Vec<f64> = list.iter().filter_map(Value::as_f64).collect();
+    seconds.sort_by(f64::total_cmp);
+    Some((
+        *seconds.get(seconds.len() / 2)?,
+        *seconds.first()?,
+        *seconds.last()?,
+    ))
+}
+
+/// Records the table below `benches/results/` and in `docs/BENCHMARKS.md`.
+fn write(sh: &Shell, dir: &Path, cases: &[Value], measured: &Value, machine: &Value) -> Result<()> {
     let mut csv = String::from(
-        "case,engine,median_s,min_s,max_s,n,peak_mib,ratio_to_pytorch_f32,ratio_to_pytorch_bf16\n",
+        "case,engine,median_s,min_s,max_s,peak_mib,ratio_to_pytorch_f32,ratio_to_pytorch_bf16\n",
     );
     let mut markdown = String::from(
         "| case | engine | median | min to max | peak memory | × PyTorch f32 | × PyTorch bf16 |\n|---|---|---|---|---|---|---|\n",
     );
-    for (case, rows) in table {
+    let mut what = String::new();
+    for case in cases {
         let name = case["name"].as_str().unwrap_or_default();
-        let time_of = |engine: &str| {
-            let row = rows.iter().find(|(name, _)| *name == engine);
-            row.and_then(|(_, found)| found.as_ref()).map(Found::median)
-        };
-        for (engine, found) in rows {
-            let Some(found) = found else {
-                writeln!(csv, "{name},{engine},,,,,,,")?;
+        let rows = &measured[name];
+        writeln!(
+            what,
+            "- `{name}`: {}.",
+            case["what"].as_str().unwrap_or_default()
+        )?;
+        for (engine, _, _) in ENGINES {
+            let Some((median, min, max)) = summary(&rows[engine]) else {
+                writeln!(csv, "{name},{engine},,,,,,")?;
                 writeln!(markdown, "| {name} | {engine} | not measured | | | | |")?;
                 continue;
             };
-            machine[*engine] = found.version.clone().into();
-            let (median, (min, max)) = (found.median(), found.spread());
-            let ratio = |engine| {
-                time_of(engine).map_or(String::new(), |time| format!("{:.2}", time / median))
+            let ratio = |engine: &str| {
+                summary(&rows[engine]).map_or(String::new(), |(time, _, _)| {
+                    format!("{:.2}", time / median)
+                })
             };
             let (f32, bf16) = (ratio(REFERENCE), ratio("pytorch-bf16"));
+            let peak = &rows[engine]["peak_mib"];
             writeln!(
                 csv,
-                "{name},{engine},{median:.6},{min:.6},{max:.6},{},{},{f32},{bf16}",
-                found.seconds.len(),
-                found.peak_mib
+                "{name},{engine},{median:.6},{min:.6},{max:.6},{peak},{f32},{bf16}"
             )?;
             writeln!(
                 markdown,
-                "| {name} | {engine} | {:.1} ms | {:.1} to {:.1} | {} MiB | {f32} | {bf16} |",
+                "| {name} | {engine} | {:.1} ms | {:.1} to {:.1} | {peak} MiB | {f32} | {bf16} |",
                 median * 1e3,
                 min * 1e3,
-                max * 1e3,
-                found.peak_mib
+                max * 1e3
             )?;
         }
     }
-    let mut what = String::new();
-    for (case, _) in table {
-        writeln!(
-            what,
-            "- `{}`: {}.",
-            case["name"].as_str().unwrap_or_default(),
-            case["what"].as_str().unwrap_or_default()
-        )?;
-    }
+    let machine = serde_json::to_string_pretty(machine)?;
     let page = format!(
-        "Written by `cargo xtask bench compare` on {date}; do not edit.\n\n{markdown}\nA ratio above 1 is faster than PyTorch. Times are medians; every engine's loss, gradient norm or logit norm agreed with PyTorch f32 first.\ncandle and llama.cpp: not measured.\n\n{what}\nMachine:\n\n```json\n{}\n```\n",
-        serde_json::to_string_pretty(&machine)?
+        "Written by `cargo xtask bench compare`; do not edit.\n\n{markdown}\nA ratio above 1 is faster than PyTorch.\nTimes are medians; every engine's loss, gradient norm or logit norm agreed with PyTorch f32 first.\ncandle and llama.cpp: not measured.\n\n{what}\nMachine:\n\n```json\n{machine}\n```\n"
     );
-    sh.write_file(
-        dir.join("env.json"),
-        serde_json::to_string_pretty(&machine)? + "\n",
-    )?;
+    sh.write_file(dir.join("env.json"), format!("{machine}\n"))?;
     sh.write_file(dir.join("compare.csv"), csv)?;
     sh.write_file(dir.join("README.md"), format!("# Results\n\n{page}"))?;
     sh.write_file("docs/BENCHMARKS.md", format!("# Benchmarks\n\n{page}"))?;
