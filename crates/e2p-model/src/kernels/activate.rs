@@ -26,17 +26,29 @@ impl WithSimd for Forward<'_> {
                 let rows = self.up.chunks_exact(2 * self.width);
                 for (row, y) in rows.zip(self.y.chunks_exact_mut(self.width)) {
                     let (gate, up) = row.split_at(self.width);
-                    map(simd, y, [gate, up], |_, [gate, up]| {
-                        simd.mul_f32s(simd.mul_f32s(gate, sigmoid(simd, gate)), up)
-                    });
+                    map(
+                        simd,
+                        y,
+                        [gate, up],
+                        #[inline(always)]
+                        |_, [gate, up]| simd.mul_f32s(simd.mul_f32s(gate, sigmoid(simd, gate)), up),
+                    );
                 }
             }
-            MlpKind::GeluTanh => map(simd, self.y, [self.up], |_, [x]| {
-                simd.mul_f32s(x, sigmoid(simd, twice_u(simd, x).0))
-            }),
-            MlpKind::Gelu => map(simd, self.y, [self.up], |_, [x]| {
-                simd.mul_f32s(x, normal_cdf(simd, x))
-            }),
+            MlpKind::GeluTanh => map(
+                simd,
+                self.y,
+                [self.up],
+                #[inline(always)]
+                |_, [x]| simd.mul_f32s(x, sigmoid(simd, twice_u(simd, x).0)),
+            ),
+            MlpKind::Gelu => map(
+                simd,
+                self.y,
+                [self.up],
+                #[inline(always)]
+                |_, [x]| simd.mul_f32s(x, normal_cdf(simd, x)),
+            ),
         }
     }
 }
@@ -80,11 +92,18 @@ impl WithSimd for Backward<'_> {
                     let (gate, up) = row.split_at(self.width);
                     let (d_gate, d_up) = d_row.split_at_mut(self.width);
                     // The sigmoid on its way from one loop to the next.
-                    map(simd, d_up, [gate], |_, [gate]| sigmoid(simd, gate));
+                    map(
+                        simd,
+                        d_up,
+                        [gate],
+                        #[inline(always)]
+                        |_, [gate]| sigmoid(simd, gate),
+                    );
                     map(
                         simd,
                         d_gate,
                         [gate, up, dy, d_up],
+                        #[inline(always)]
                         |_, [gate, up, dy, s]| {
                             // silu' = s (1 + gate (1 - s))
                             let slope = simd
@@ -92,23 +111,39 @@ impl WithSimd for Backward<'_> {
                             simd.mul_f32s(simd.mul_f32s(dy, up), slope)
                         },
                     );
-                    map(simd, d_up, [gate, dy], |s, [gate, dy]| {
-                        simd.mul_f32s(simd.mul_f32s(gate, s), dy)
-                    });
+                    map(
+                        simd,
+                        d_up,
+                        [gate, dy],
+                        #[inline(always)]
+                        |s, [gate, dy]| simd.mul_f32s(simd.mul_f32s(gate, s), dy),
+                    );
                 }
             }
-            MlpKind::GeluTanh => map(simd, self.d_up, [self.up, self.dy], |_, [x, dy]| {
-                let (u, du) = twice_u(simd, x);
-                let s = sigmoid(simd, u);
-                // gelu = x s, s' = s (1 - s) 2 du
-                let slope = simd.mul_f32s(simd.mul_f32s(x, simd.sub_f32s(one, s)), du);
-                simd.mul_f32s(dy, simd.mul_f32s(s, simd.add_f32s(slope, one)))
-            }),
-            MlpKind::Gelu => map(simd, self.d_up, [self.up, self.dy], |_, [x, dy]| {
-                let half_square = simd.mul_f32s(simd.mul_f32s(x, x), simd.splat_f32s(-0.5));
-                let pdf = simd.mul_f32s(exp(simd, half_square), simd.splat_f32s(PEAK));
-                simd.mul_f32s(dy, simd.mul_add_e_f32s(x, pdf, normal_cdf(simd, x)))
-            }),
+            MlpKind::GeluTanh => map(
+                simd,
+                self.d_up,
+                [self.up, self.dy],
+                #[inline(always)]
+                |_, [x, dy]| {
+                    let (u, du) = twice_u(simd, x);
+                    let s = sigmoid(simd, u);
+                    // gelu = x s, s' = s (1 - s) 2 du
+                    let slope = simd.mul_f32s(simd.mul_f32s(x, simd.sub_f32s(one, s)), du);
+                    simd.mul_f32s(dy, simd.mul_f32s(s, simd.add_f32s(slope, one)))
+                },
+            ),
+            MlpKind::Gelu => map(
+                simd,
+                self.d_up,
+                [self.up, self.dy],
+                #[inline(always)]
+                |_, [x, dy]| {
+                    let half_square = simd.mul_f32s(simd.mul_f32s(x, x), simd.splat_f32s(-0.5));
+                    let pdf = simd.mul_f32s(exp(simd, half_square), simd.splat_f32s(PEAK));
+                    simd.mul_f32s(dy, simd.mul_add_e_f32s(x, pdf, normal_cdf(simd, x)))
+                },
+            ),
         }
     }
 }

@@ -19,9 +19,12 @@ impl WithSimd for LogSum<'_> {
         let shift = simd.splat_f32s(largest);
         // The end of a row that does not fill a vector would count padding.
         let (whole, tail) = self.0.split_at(self.0.len() - self.0.len() % S::F32_LANES);
-        let sum = fold(simd, [whole], |sum, [x]| {
-            simd.add_f32s(sum, exp(simd, simd.sub_f32s(x, shift)))
-        });
+        let sum = fold(
+            simd,
+            [whole],
+            #[inline(always)]
+            |sum, [x]| simd.add_f32s(sum, exp(simd, simd.sub_f32s(x, shift))),
+        );
         let tail: f32 = tail.iter().map(|x| (x - largest).exp()).sum();
         largest + (sum + tail).ln()
     }
@@ -40,9 +43,13 @@ impl WithSimd for Softmax<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let (shift, weight) = (simd.splat_f32s(self.log_sum), simd.splat_f32s(self.weight));
-        map(simd, self.row, [], |x, []| {
-            simd.mul_f32s(exp(simd, simd.sub_f32s(x, shift)), weight)
-        });
+        map(
+            simd,
+            self.row,
+            [],
+            #[inline(always)]
+            |x, []| simd.mul_f32s(exp(simd, simd.sub_f32s(x, shift)), weight),
+        );
     }
 }
 

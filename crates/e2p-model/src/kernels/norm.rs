@@ -27,10 +27,15 @@ impl Scale<'_> {
                 let m = simd.splat_f32s(mean);
                 // The padding of a vector counts as x = mean.
                 let (whole, tail) = x.split_at(x.len() - x.len() % S::F32_LANES);
-                let square = fold(simd, [whole], |sum, [x]| {
-                    let x = simd.sub_f32s(x, m);
-                    simd.mul_add_e_f32s(x, x, sum)
-                });
+                let square = fold(
+                    simd,
+                    [whole],
+                    #[inline(always)]
+                    |sum, [x]| {
+                        let x = simd.sub_f32s(x, m);
+                        simd.mul_add_e_f32s(x, x, sum)
+                    },
+                );
                 (
                     mean,
                     square + tail.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>(),
@@ -61,12 +66,22 @@ impl WithSimd for Forward<'_> {
             let (mean, inverse) = self.scale.moments(simd, x);
             let (mean, inverse) = (simd.splat_f32s(mean), simd.splat_f32s(inverse));
             match self.scale.bias {
-                None => map(simd, y, [x, self.scale.weight], |_, [x, w]| {
-                    simd.mul_f32s(simd.mul_f32s(x, inverse), w)
-                }),
-                Some(bias) => map(simd, y, [x, self.scale.weight, bias], |_, [x, w, b]| {
-                    simd.mul_add_e_f32s(simd.mul_f32s(simd.sub_f32s(x, mean), inverse), w, b)
-                }),
+                None => map(
+                    simd,
+                    y,
+                    [x, self.scale.weight],
+                    #[inline(always)]
+                    |_, [x, w]| simd.mul_f32s(simd.mul_f32s(x, inverse), w),
+                ),
+                Some(bias) => map(
+                    simd,
+                    y,
+                    [x, self.scale.weight, bias],
+                    #[inline(always)]
+                    |_, [x, w, b]| {
+                        simd.mul_add_e_f32s(simd.mul_f32s(simd.sub_f32s(x, mean), inverse), w, b)
+                    },
+                ),
             }
         }
     }
@@ -94,7 +109,13 @@ impl WithSimd for Backward<'_> {
             let (mean, inverse) = self.scale.moments(simd, x);
             let n = width as f32;
             // g = weight dy in place, then dx = (g - mean(g) - z mean(g z)) inverse with z = (x - mean) inverse.
-            map(simd, dy, [weight], |dy, [w]| simd.mul_f32s(dy, w));
+            map(
+                simd,
+                dy,
+                [weight],
+                #[inline(always)]
+                |dy, [w]| simd.mul_f32s(dy, w),
+            );
             let mean_g = match self.scale.bias {
                 None => 0.0,
                 Some(_) => sum(simd, dy) / n,
@@ -102,11 +123,17 @@ impl WithSimd for Backward<'_> {
             let along = (dot(simd, dy, x) - mean * mean_g * n) * inverse * inverse / n;
             let (mean, inverse) = (simd.splat_f32s(mean), simd.splat_f32s(inverse));
             let (mean_g, along) = (simd.splat_f32s(mean_g), simd.splat_f32s(-along));
-            map(simd, dy, [x], |g, [x]| {
-                let centred = simd.sub_f32s(x, mean);
-                let g = simd.sub_f32s(g, mean_g);
-                simd.mul_f32s(simd.mul_add_e_f32s(centred, along, g), inverse)
-            });
+            map(
+                simd,
+                dy,
+                [x],
+                #[inline(always)]
+                |g, [x]| {
+                    let centred = simd.sub_f32s(x, mean);
+                    let g = simd.sub_f32s(g, mean_g);
+                    simd.mul_f32s(simd.mul_add_e_f32s(centred, along, g), inverse)
+                },
+            );
         }
     }
 }

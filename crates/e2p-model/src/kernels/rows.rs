@@ -106,13 +106,23 @@ pub(crate) fn fold<S: Simd, const N: usize>(
 /// Sum of products of two rows.
 #[inline(always)]
 pub(crate) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
-    fold(simd, [a, b], |sum, [a, b]| simd.mul_add_e_f32s(a, b, sum))
+    fold(
+        simd,
+        [a, b],
+        #[inline(always)]
+        |sum, [a, b]| simd.mul_add_e_f32s(a, b, sum),
+    )
 }
 
 /// Sum of a row.
 #[inline(always)]
 pub(crate) fn sum<S: Simd>(simd: S, a: &[f32]) -> f32 {
-    fold(simd, [a], |sum, [a]| simd.add_f32s(sum, a))
+    fold(
+        simd,
+        [a],
+        #[inline(always)]
+        |sum, [a]| simd.add_f32s(sum, a),
+    )
 }
 
 /// Largest value of a row, negative infinity when it is empty.

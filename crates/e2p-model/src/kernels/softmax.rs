@@ -27,11 +27,28 @@ impl WithSimd for Forward<'_> {
         after.fill(0.0);
         let scale = simd.splat_f32s(self.scale);
         let largest = simd.splat_f32s(max(simd, row));
-        map(simd, row, [], |x, []| {
-            exp(simd, simd.mul_f32s(simd.sub_f32s(x, largest), scale))
-        });
-        let inverse = simd.splat_f32s(1.0 / fold(simd, [row], |sum, [x]| simd.add_f32s(sum, x)));
-        map(simd, row, [], |x, []| simd.mul_f32s(x, inverse));
+        map(
+            simd,
+            row,
+            [],
+            #[inline(always)]
+            |x, []| exp(simd, simd.mul_f32s(simd.sub_f32s(x, largest), scale)),
+        );
+        let inverse = simd.splat_f32s(
+            1.0 / fold(
+                simd,
+                [row],
+                #[inline(always)]
+                |sum, [x]| simd.add_f32s(sum, x),
+            ),
+        );
+        map(
+            simd,
+            row,
+            [],
+            #[inline(always)]
+            |x, []| simd.mul_f32s(x, inverse),
+        );
     }
 }
 
@@ -55,9 +72,13 @@ impl WithSimd for Backward<'_> {
         let p = &self.probabilities[self.visible];
         let along = simd.splat_f32s(dot(simd, p, row));
         let scale = simd.splat_f32s(self.scale);
-        map(simd, row, [p], |dp, [p]| {
-            simd.mul_f32s(simd.mul_f32s(p, simd.sub_f32s(dp, along)), scale)
-        });
+        map(
+            simd,
+            row,
+            [p],
+            #[inline(always)]
+            |dp, [p]| simd.mul_f32s(simd.mul_f32s(p, simd.sub_f32s(dp, along)), scale),
+        );
     }
 }
 
