@@ -63,9 +63,10 @@ fn twice_u<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
     /// `2 sqrt(2 / pi)`
     const C: f32 = 1.595_769;
     let square = simd.mul_f32s(x, x);
-    let polynomial =
-        |a: f32| simd.mul_add_e_f32s(square, simd.splat_f32s(a * C), simd.splat_f32s(C));
-    (simd.mul_f32s(x, polynomial(A)), polynomial(3.0 * A))
+    let base = simd.splat_f32s(C);
+    let value = simd.mul_add_e_f32s(square, simd.splat_f32s(A * C), base);
+    let slope = simd.mul_add_e_f32s(square, simd.splat_f32s(3.0 * A * C), base);
+    (simd.mul_f32s(x, value), slope)
 }
 
 struct Backward<'a> {
