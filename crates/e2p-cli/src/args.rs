@@ -36,7 +36,7 @@ pub(crate) struct GlobalArgs {
         value_name = "DEVICE"
     )]
     pub(crate) device: String,
-    /// Data type of the weights and of the computation
+    /// Data type of the weights, and of the computation except on the CPU, which computes in f32
     #[arg(long, global = true, value_enum, default_value_t = Dtype::F32, value_name = "DTYPE")]
     pub(crate) dtype: Dtype,
     /// CPU threads; all cores if not given
