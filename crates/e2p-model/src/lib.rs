@@ -21,6 +21,7 @@ mod load;
 mod mask;
 mod mlp;
 mod norm;
+pub mod ops;
 mod pad;
 #[cfg(feature = "tokenizer")]
 mod python_json;

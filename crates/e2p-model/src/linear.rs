@@ -62,7 +62,7 @@ impl Linear {
     /// Gradient with respect to the input; the weights are constants.
     pub(crate) fn backward_rows(&self, dy: Tensor<2>) -> Tensor<2> {
         if self.is_kernel(&dy) {
-            return kernels::times(dy, &self.weight);
+            return kernels::times(dy, &self.weight, None);
         }
         let weight = self.weight.clone().cast(dy.dtype());
         dy.matmul(weight)

@@ -6,6 +6,8 @@ mod adapter;
 mod config;
 mod error;
 mod inject;
+#[cfg(not(feature = "llama"))]
+mod ops;
 mod projector;
 mod space;
 #[cfg(feature = "llama")]

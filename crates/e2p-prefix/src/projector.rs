@@ -12,6 +12,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::{Preset, ProjectorConfig};
+#[cfg(not(feature = "llama"))]
+use crate::ops::{self, gelu, rms_norm};
+#[cfg(feature = "llama")]
+use e2p_model::ops::{self, gelu, rms_norm};
 
 /// Maps user embeddings to soft tokens. Preferred variable name: `projector`.
 #[derive(Module, Debug)]
@@ -124,24 +128,24 @@ impl Projector {
         let hidden = match &self.input {
             None => user_embedding.clone(),
             Some(input) => {
-                let hidden = input.forward(user_embedding.clone());
+                let hidden = linear(input, user_embedding.clone());
                 let hidden = if self.is_gelu {
-                    activation::gelu(hidden)
+                    gelu(hidden)
                 } else {
                     activation::silu(hidden)
                 };
                 self.dropout.forward(hidden)
             }
         };
-        let projected = self.output.forward(hidden);
+        let projected = linear(&self.output, hidden);
         let projected = match &self.residual {
-            Some(residual) => projected + residual.forward(user_embedding),
+            Some(residual) => projected + linear(residual, user_embedding),
             None => projected,
         };
-        let width = projected.dims()[1];
-        let rows = projected.reshape([batch_size, self.n_prefix, width / self.n_prefix]);
-        let rms = rows.clone().square().mean_dim(2).add_scalar(1e-8).sqrt();
-        rows / rms * self.scale.val().unsqueeze()
+        let d_model = projected.dims()[1] / self.n_prefix;
+        let rows = projected.reshape([batch_size * self.n_prefix, d_model]);
+        let scale = self.scale.val().expand([d_model]);
+        rms_norm(rows, scale, 1e-8).reshape([batch_size, self.n_prefix, d_model])
     }
 
     /// The prefix of an unknown user, repeated: `[batch_size, n_prefix, d_model]`.
@@ -174,4 +178,8 @@ impl Projector {
     pub fn scale(&self) -> f32 {
         self.scale.val().inner().into_scalar()
     }
+}
+
+fn linear(layer: &Linear, x: Tensor<2>) -> Tensor<2> {
+    ops::linear(x, layer.weight.val(), layer.bias.as_ref().map(Param::val))
 }

@@ -100,6 +100,27 @@ fn a_truncated_checkpoint_is_named() {
 }
 
 #[test]
+fn a_header_of_absurd_length_is_named() {
+    let dir = copy("llama");
+    let weights = dir.path().join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    bytes[..8].copy_from_slice(&(u64::MAX / 2).to_le_bytes());
+    fs::write(&weights, &bytes).unwrap();
+    assert_snapshot!("absurd_header", generate(dir.path(), &["--prompt", "a"]));
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_named() {
+    let dir = copy("llama");
+    let weights = dir.path().join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let last = bytes.len() - 4;
+    bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&weights, &bytes).unwrap();
+    assert_snapshot!("nan_weights", generate(dir.path(), &["--prompt", "a"]));
+}
+
+#[test]
 fn prompts_that_do_not_fit_name_both_numbers() {
     let long = "hello there ".repeat(20);
     assert_snapshot!(

@@ -57,14 +57,25 @@ fn forward<T: Stored>(
     }
 }
 
-/// `dy W`: `[rows, d_out]` to `[rows, d_in]`.
-pub(crate) fn times(dy: Tensor<2>, weights: &Tensor<2>) -> Tensor<2> {
-    let (n_rows, [_, d_in]) = (dy.dims()[0], weights.dims());
-    let (dy, weights) = (read(dy), read_weights(weights.clone()));
+/// `x W + b`: `[rows, d_out]` to `[rows, d_in]`.
+pub(crate) fn times(x: Tensor<2>, weights: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<2> {
+    let (n_rows, [_, d_in]) = (x.dims()[0], weights.dims());
+    let (x, weights) = (read(x), read_weights(weights.clone()));
+    let bias = bias.cloned().map(read);
     let side = Side::Plain;
-    make([n_rows, d_in], |dx| match weights.values() {
-        Weights::F32(values) => product(&dy, Matrix { values, d_in, side }, dx, false),
-        Weights::F16(values) => product(&dy, Matrix { values, d_in, side }, dx, false),
-        Weights::BF16(values) => product(&dy, Matrix { values, d_in, side }, dx, false),
+    make([n_rows, d_in], |y| {
+        if let Some(bias) = &bias {
+            for_rows(y, d_in, |_, rows| {
+                for row in rows.chunks_exact_mut(d_in) {
+                    row.copy_from_slice(bias);
+                }
+            });
+        }
+        let adds = bias.is_some();
+        match weights.values() {
+            Weights::F32(values) => product(&x, Matrix { values, d_in, side }, y, adds),
+            Weights::F16(values) => product(&x, Matrix { values, d_in, side }, y, adds),
+            Weights::BF16(values) => product(&x, Matrix { values, d_in, side }, y, adds),
+        }
     })
 }

@@ -78,24 +78,26 @@ impl Stored for f16 {
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 2] {
-        // Exponent and mantissa moved to their places, then the difference of the biases made up by a factor of 2^112: exact for
-        // subnormal values too. Weights are finite, so there are no infinities to keep.
-        let widen = |half: S::u32s| {
-            let magnitude = simd.and_u32s(half, simd.splat_u32s(0x7fff));
-            let magnitude = simd.wrapping_dyn_shl_u32s(magnitude, simd.splat_u32s(13));
-            let scaled = simd.mul_f32s(
-                simd.transmute_f32s_u32s(magnitude),
-                simd.splat_f32s(f32::from_bits((127 + 112) << 23)),
-            );
-            let sign = simd.and_u32s(half, simd.splat_u32s(0x8000));
-            let sign = simd.wrapping_dyn_shl_u32s(sign, simd.splat_u32s(16));
-            simd.transmute_f32s_u32s(simd.or_u32s(simd.transmute_u32s_f32s(scaled), sign))
-        };
         let odd = simd.wrapping_dyn_shr_u32s(vector, simd.splat_u32s(16));
-        [widen(vector), widen(odd)]
+        [widen_f16(simd, vector), widen_f16(simd, odd)]
     }
 
     fn words(values: &[Self]) -> &[u32] {
         bytemuck::cast_slice(values)
     }
+}
+
+/// The f16 in the lower half of each lane, exactly, subnormal values too. Weights are finite, so there are no infinities to keep.
+#[inline(always)]
+fn widen_f16<S: Simd>(simd: S, half: S::u32s) -> S::f32s {
+    // Exponent and mantissa moved to their places, then the difference of the biases made up by a factor of 2^112.
+    let magnitude = simd.and_u32s(half, simd.splat_u32s(0x7fff));
+    let magnitude = simd.wrapping_dyn_shl_u32s(magnitude, simd.splat_u32s(13));
+    let scaled = simd.mul_f32s(
+        simd.transmute_f32s_u32s(magnitude),
+        simd.splat_f32s(f32::from_bits((127 + 112) << 23)),
+    );
+    let sign = simd.and_u32s(half, simd.splat_u32s(0x8000));
+    let sign = simd.wrapping_dyn_shl_u32s(sign, simd.splat_u32s(16));
+    simd.transmute_f32s_u32s(simd.or_u32s(simd.transmute_u32s_f32s(scaled), sign))
 }

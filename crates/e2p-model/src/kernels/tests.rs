@@ -307,7 +307,7 @@ fn products_equal_the_composed_operations_in_every_storage() {
                 assert!(kernels::serves_weights(&weights), "{what}");
                 let y =
                     on_any_threads(|| kernels::times_transposed(x.clone(), &weights, Some(&bias)));
-                let dx = on_any_threads(|| kernels::times(dy.clone(), &weights));
+                let dx = on_any_threads(|| kernels::times(dy.clone(), &weights, None));
                 assert_eq!(
                     (y.dims(), dx.dims()),
                     ([n_rows, d_out], [n_rows, d_in]),
@@ -337,6 +337,6 @@ fn a_matrix_larger_than_the_packing_buffer_is_taken_in_parts() {
         FORWARD,
         "forward",
     );
-    let dx = kernels::times(dy.clone(), &weights);
+    let dx = kernels::times(dy.clone(), &weights, None);
     assert_close(&dx, &dy.matmul(weights), GRADIENT, "backward");
 }
