@@ -38,7 +38,7 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tenso
 /// The exact GELU, `x` times the normal distribution function of `x`, on `[rows, width]`.
 pub fn gelu(x: Tensor<2>) -> Tensor<2> {
     if kernels::serves(&x) {
-        return kernels::activate(MlpKind::Gelu, x.unsqueeze()).squeeze_dim(0);
+        return kernels::activate(MlpKind::Gelu, x);
     }
     activation::gelu(x)
 }

@@ -159,11 +159,13 @@ fn output_width(kind: MlpKind, width: usize) -> usize {
 }
 
 /// `[.., d_ff]` from `[.., d_ff]`, or from `[.., 2 d_ff]` where gated.
-pub(crate) fn activate(kind: MlpKind, up: Tensor<3>) -> Tensor<3> {
-    let [batch_size, seq_len, up_width] = up.dims();
+pub(crate) fn activate<const D: usize>(kind: MlpKind, up: Tensor<D>) -> Tensor<D> {
+    let mut shape = up.dims();
+    let up_width = shape[D - 1];
     let width = output_width(kind, up_width);
+    shape[D - 1] = width;
     let up = read(up);
-    make([batch_size, seq_len, width], |y| {
+    make(shape, |y| {
         for_rows(y, width, |first, y| {
             let up = &up[first * up_width..][..y.len() / width * up_width];
             Arch::new().dispatch(Forward { kind, width, up, y });
