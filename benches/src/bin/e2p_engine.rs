@@ -11,6 +11,9 @@ use e2p_prefix::{ProjectorConfig, SplicedRow};
 use e2p_train::EarlierStore;
 use serde::{Deserialize, Serialize};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// One table of `benches/compare/cases.toml`.

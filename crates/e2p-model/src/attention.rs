@@ -9,7 +9,8 @@ use burn::tensor::{Bool, DType, Tensor, activation, s};
 use crate::config::{DecoderConfig, NormKind};
 use crate::families::Names;
 use crate::kernels;
-use crate::kv_cache::LayerCache;
+use crate::kernels::Segment;
+use crate::kv_cache::{KvCache, LayerCache, Slots};
 use crate::linear::Linear;
 use crate::load::WeightSource;
 use crate::mask::Visible;
@@ -22,18 +23,16 @@ pub(crate) struct Pass {
     /// `None` for families with learned positions.
     pub(crate) rotation: Option<Rotation>,
     pub(crate) visible: Visible,
-    /// Slots before the first query.
-    pub(crate) first: usize,
 }
 
-/// Where the keys and values of earlier slots come from.
+/// Where the keys and values of earlier slots come from: one layer of a cache.
 pub(crate) enum Earlier<'a> {
     /// There are none.
     None,
     /// A cache that also receives those of this pass.
-    Append(&'a mut LayerCache),
+    Append(&'a mut KvCache, usize),
     /// A cache that is only read: its slots are constants.
-    Constant(&'a LayerCache),
+    Constant(Slots<'a>),
 }
 
 #[derive(Debug, Clone)]
@@ -145,11 +144,16 @@ impl SelfAttention {
             let k = place(raw_k.clone(), self.k_norm.as_ref(), pass);
             (q, k, v, self.q_norm.is_some().then_some((raw_q, raw_k)))
         };
+        let is_few = n_queries * self.n_heads / self.n_kv_heads <= kernels::FEW_QUERIES;
+        if is_kernel && !keep && is_few {
+            let mixed = self.attend(q, k, v, pass, earlier);
+            return (self.o_proj.forward(merge_heads([mixed], None, 0)), None);
+        }
         let (k, v) = match earlier {
             Earlier::None => (k, v),
-            Earlier::Append(cache) => cache.append(pass.first, k, v),
-            Earlier::Constant(cache) => {
-                let (earlier_k, earlier_v) = cache.filled(pass.first);
+            Earlier::Append(cache, layer) => cache.append(layer, k, v).tensors().into(),
+            Earlier::Constant(slots) => {
+                let [earlier_k, earlier_v] = slots.tensors();
                 (
                     Tensor::cat(vec![earlier_k, k], 2),
                     Tensor::cat(vec![earlier_v, v], 2),
@@ -177,6 +181,37 @@ impl SelfAttention {
             probabilities,
         });
         (y, record)
+    }
+
+    /// The mixture of values by the kernel for a few queries, `[batch_size, n_heads, n_queries, head_dim]`.
+    fn attend(
+        &self,
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        pass: &Pass,
+        earlier: Earlier<'_>,
+    ) -> Tensor<4> {
+        let (slots, own) = match earlier {
+            Earlier::None => (None, Some((k, v))),
+            Earlier::Append(cache, layer) => (Some(cache.append(layer, k, v)), None),
+            Earlier::Constant(slots) => (Some(slots), Some((k, v))),
+        };
+        let mut segments = Vec::with_capacity(3);
+        if let Some(slots) = slots {
+            if let Some(shared) = slots.shared {
+                let LayerCache { k, v } = shared.layer.clone();
+                segments.push(Segment::new(k, v, shared.len, Some(shared.rows)));
+            }
+            let LayerCache { k, v } = slots.own.clone();
+            segments.push(Segment::new(k, v, slots.filled, None));
+        }
+        if let Some((k, v)) = own {
+            let n_queries = k.dims()[2];
+            segments.push(Segment::new(k, v, n_queries, None));
+        }
+        let scale = self.scale() as f32;
+        kernels::attend(q, self.n_kv_heads, &segments, &pass.visible, scale)
     }
 
     /// Gradient with respect to the input of [`Self::forward`]; earlier slots and weights are constants.

@@ -9,6 +9,7 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use crate::attention::{Earlier, Pass};
 use crate::decoder::Decoder;
 use crate::error::Result;
+use crate::kernels;
 use crate::kv_cache::KvCache;
 use crate::layer::LayerRecord;
 
@@ -78,35 +79,37 @@ impl Decoder {
         let (first, row_starts) =
             earlier.map_or((0, &[][..]), |cache| (cache.len(), cache.row_starts()));
         let pass = self.pass(&inputs_embeds, row_starts, first)?;
-        let mut x = self.place(inputs_embeds, row_starts, first);
-        let mut layers = Vec::with_capacity(self.layers.len());
-        for (index, layer) in self.layers.iter().enumerate() {
-            let constant = earlier.map_or(Earlier::None, |cache| {
-                Earlier::Constant(&cache.layers[index])
-            });
-            let (y, record) = layer.forward(x.clone(), &pass, constant, keep == Keep::Activations);
-            layers.push(record.map_or(Kept::Input(x), |record| Kept::Record(Box::new(record))));
-            x = y;
-        }
-        let flat: Vec<i32> = selected
-            .iter()
-            .map(|(row, slot)| (row * seq_len + slot) as i32)
-            .collect();
-        let indices = Tensor::from_data(TensorData::new(flat, [selected.len()]), self.device());
-        let selected = x
-            .reshape([batch_size * seq_len, d_model])
-            .select(0, indices.clone());
-        let logits = self.logits(self.norm.forward(selected.clone()));
-        Ok((
-            logits,
-            Tape {
-                pass,
-                layers,
-                selected,
-                indices,
-                shape,
-            },
-        ))
+        Ok(kernels::on_workers(self.device(), || {
+            let mut x = self.place(inputs_embeds, row_starts, first);
+            let mut layers = Vec::with_capacity(self.layers.len());
+            for (index, layer) in self.layers.iter().enumerate() {
+                let constant =
+                    earlier.map_or(Earlier::None, |cache| Earlier::Constant(cache.layer(index)));
+                let (y, record) =
+                    layer.forward(x.clone(), &pass, constant, keep == Keep::Activations);
+                layers.push(record.map_or(Kept::Input(x), |record| Kept::Record(Box::new(record))));
+                x = y;
+            }
+            let flat: Vec<i32> = selected
+                .iter()
+                .map(|(row, slot)| (row * seq_len + slot) as i32)
+                .collect();
+            let indices = Tensor::from_data(TensorData::new(flat, [selected.len()]), self.device());
+            let selected = x
+                .reshape([batch_size * seq_len, d_model])
+                .select(0, indices.clone());
+            let logits = self.logits(self.norm.forward(selected.clone()));
+            (
+                logits,
+                Tape {
+                    pass,
+                    layers,
+                    selected,
+                    indices,
+                    shape,
+                },
+            )
+        }))
     }
 
     /// Gradient of a loss with respect to `inputs_embeds`, from its gradient with respect to the logits.
@@ -122,43 +125,44 @@ impl Decoder {
         earlier: Option<&KvCache>,
         d_logits: Tensor<2>,
     ) -> Tensor<3> {
-        let Tape {
-            pass,
-            mut layers,
-            selected,
-            indices,
-            shape,
-        } = tape;
-        let [batch_size, seq_len, d_model] = shape;
-        let d_selected = self
-            .norm
-            .backward(selected, self.lm_head.backward_rows(d_logits));
-        let zeros = Tensor::zeros(
-            [batch_size * seq_len, d_model],
-            (&d_selected.device(), d_selected.dtype()),
-        );
-        let mut dx = zeros
-            .select_assign(0, indices, d_selected, IndexingUpdateOp::Add)
-            .reshape(shape);
-        for (index, layer) in self.layers.iter().enumerate().rev() {
-            let record = match layers
-                .pop()
-                .expect("one entry for each layer, pushed by forward_recorded")
-            {
-                Kept::Record(record) => *record,
-                Kept::Input(input) => {
-                    let constant = earlier.map_or(Earlier::None, |cache| {
-                        Earlier::Constant(&cache.layers[index])
-                    });
-                    layer
-                        .forward(input, &pass, constant, true)
-                        .1
-                        .expect("a record was asked for")
-                }
-            };
-            dx = layer.backward(record, dx, &pass);
-        }
-        // Learned positions are added to the input, so the gradient passes them unchanged.
-        dx
+        kernels::on_workers(self.device(), || {
+            let Tape {
+                pass,
+                mut layers,
+                selected,
+                indices,
+                shape,
+            } = tape;
+            let [batch_size, seq_len, d_model] = shape;
+            let d_selected = self
+                .norm
+                .backward(selected, self.lm_head.backward_rows(d_logits));
+            let zeros = Tensor::zeros(
+                [batch_size * seq_len, d_model],
+                (&d_selected.device(), d_selected.dtype()),
+            );
+            let mut dx = zeros
+                .select_assign(0, indices, d_selected, IndexingUpdateOp::Add)
+                .reshape(shape);
+            for (index, layer) in self.layers.iter().enumerate().rev() {
+                let record = match layers
+                    .pop()
+                    .expect("one entry for each layer, pushed by forward_recorded")
+                {
+                    Kept::Record(record) => *record,
+                    Kept::Input(input) => {
+                        let constant = earlier
+                            .map_or(Earlier::None, |cache| Earlier::Constant(cache.layer(index)));
+                        layer
+                            .forward(input, &pass, constant, true)
+                            .1
+                            .expect("a record was asked for")
+                    }
+                };
+                dx = layer.backward(record, dx, &pass);
+            }
+            // Learned positions are added to the input, so the gradient passes them unchanged.
+            dx
+        })
     }
 }

@@ -11,6 +11,7 @@ use crate::attention::{Earlier, Pass};
 use crate::config::{DecoderConfig, Positions};
 use crate::error::{ModelError, Result};
 use crate::families;
+use crate::kernels;
 use crate::kv_cache::KvCache;
 use crate::layer::DecoderLayer;
 use crate::linear::Linear;
@@ -300,11 +301,13 @@ impl Decoder {
         row_starts: &[usize],
     ) -> Result<Tensor<3>> {
         let pass = self.pass(&inputs_embeds, row_starts, 0)?;
-        let mut x = self.place(inputs_embeds, row_starts, 0);
-        for layer in &self.layers {
-            x = layer.forward(x, &pass, Earlier::None, false).0;
-        }
-        Ok(self.norm.forward(x))
+        Ok(kernels::on_workers(&self.device, || {
+            let mut x = self.place(inputs_embeds, row_starts, 0);
+            for layer in &self.layers {
+                x = layer.forward(x, &pass, Earlier::None, false).0;
+            }
+            self.norm.forward(x)
+        }))
     }
 
     /// [`Self::forward_embeds`] from token ids without padding, or padded on the right.
@@ -332,12 +335,16 @@ impl Decoder {
         cache.check_room(n_new)?;
         let row_starts = cache.row_starts().to_vec();
         let pass = self.pass(&inputs_embeds, &row_starts, first)?;
-        let mut x = self.place(inputs_embeds, &row_starts, first);
-        for (layer, earlier) in self.layers.iter().zip(&mut cache.layers) {
-            x = layer.forward(x, &pass, Earlier::Append(earlier), false).0;
-        }
+        let hidden = kernels::on_workers(&self.device, || {
+            let mut x = self.place(inputs_embeds, &row_starts, first);
+            for (index, layer) in self.layers.iter().enumerate() {
+                let earlier = Earlier::Append(cache, index);
+                x = layer.forward(x, &pass, earlier, false).0;
+            }
+            self.norm.forward(x)
+        });
         cache.advance(n_new);
-        Ok(self.norm.forward(x))
+        Ok(hidden)
     }
 
     /// The residual stream before the first layer and after each layer, then the final norm's output: `n_layers + 2` tensors
@@ -363,7 +370,7 @@ impl Decoder {
 
     /// Next-token logits of selected hidden states: `[rows, d_model]` to `[rows, vocab_size]`.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        self.lm_head.forward_rows(hidden)
+        kernels::on_workers(&self.device, || self.lm_head.forward_rows(hidden))
     }
 
     /// What the layers of a pass over `inputs_embeds` share, its first slot being `first`.
@@ -392,7 +399,6 @@ impl Decoder {
                 row_starts: row_starts.to_vec(),
                 first,
             },
-            first,
         })
     }
 

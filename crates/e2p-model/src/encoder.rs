@@ -257,7 +257,6 @@ impl SentenceEncoder {
         let pass = Pass {
             rotation: None,
             visible: Visible::BothWays { lengths },
-            first: 0,
         };
         let mut x = self.embeddings_norm.forward(
             words.cast(self.dtype)

@@ -3,16 +3,30 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, s};
 
 use crate::error::{ModelError, Result};
+use crate::kernels;
 
 /// Keys and values of a batch, one pair of preallocated tensors a layer.
 ///
-/// Rows of unequal length are padded on the left: row `b` begins at slot `row_starts()[b]`.
+/// Rows of unequal length are padded on the left: row `b` begins at slot `row_starts()[b]`. The first slots of several rows may be those
+/// of one row of another cache, see [`Self::branches`].
 #[derive(Debug, Clone)]
 pub struct KvCache {
-    pub(crate) layers: Vec<LayerCache>,
+    shared: Option<Shared>,
+    layers: Vec<LayerCache>,
     row_starts: Vec<usize>,
+    /// Filled slots behind the shared ones.
     len: usize,
+    /// Slots there is room for behind the shared ones.
     capacity: usize,
+}
+
+/// The first slots of a cache, held by another one.
+#[derive(Debug, Clone)]
+struct Shared {
+    layers: Vec<LayerCache>,
+    len: usize,
+    /// The row of `layers` that each row of the batch continues.
+    rows: Vec<usize>,
 }
 
 /// One layer's keys (rotated) and values, `[batch_size, n_kv_heads, capacity, head_dim]`.
@@ -44,6 +58,7 @@ impl KvCache {
             })
             .collect();
         Self {
+            shared: None,
             layers,
             row_starts,
             len: 0,
@@ -51,19 +66,23 @@ impl KvCache {
         }
     }
 
+    fn shared_len(&self) -> usize {
+        self.shared.as_ref().map_or(0, |shared| shared.len)
+    }
+
     /// Filled slots, padding included.
     pub fn len(&self) -> usize {
-        self.len
+        self.shared_len() + self.len
     }
 
     /// Whether nothing has been computed yet.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Slots there is room for.
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.shared_len() + self.capacity
     }
 
     /// Rows of the batch.
@@ -76,13 +95,13 @@ impl KvCache {
         &self.row_starts
     }
 
-    /// Bytes that the filled slots hold, over all layers and rows.
+    /// Bytes that the filled slots stand for, over all layers and rows, shared ones counted for every row.
     pub fn bytes(&self) -> usize {
         self.layers
             .iter()
             .map(|layer| {
                 let [batch_size, n_kv_heads, _, head_dim] = layer.k.dims();
-                2 * batch_size * n_kv_heads * self.len * head_dim * layer.k.dtype().size()
+                2 * batch_size * n_kv_heads * self.len() * head_dim * layer.k.dtype().size()
             })
             .sum()
     }
@@ -90,74 +109,104 @@ impl KvCache {
     /// Forgets the slots from `len` on; they are overwritten by the next pass.
     ///
     /// # Panics
-    /// If `len` is beyond the filled slots.
+    /// If `len` is beyond the filled slots, or among the shared ones.
     pub fn truncate(&mut self, len: usize) {
+        let shared = self.shared_len();
         assert!(
-            len <= self.len,
-            "cannot truncate a cache of {} slots to {len}",
-            self.len
+            (shared..=self.len()).contains(&len),
+            "cannot truncate a cache of {} slots, {shared} of them shared, to {len}",
+            self.len()
         );
-        self.len = len;
+        self.len = len - shared;
     }
 
-    /// A cache of the given rows, in this order, with room for `capacity` slots; rows may repeat.
+    /// Continuations of the given rows, which may repeat, with room for `capacity` slots.
+    ///
+    /// As [`Self::select_rows`], but on the CPU the filled slots are not copied: all continuations of a row read the same.
+    ///
+    /// # Panics
+    /// As [`Self::select_rows`].
+    #[must_use]
+    pub fn branches(&self, rows: &[usize], capacity: usize) -> Self {
+        let is_served = self
+            .layers
+            .first()
+            .is_some_and(|layer| kernels::serves(&layer.k));
+        if self.shared.is_some() || !is_served {
+            return self.select_rows(rows, capacity);
+        }
+        let own = capacity
+            .checked_sub(self.len)
+            .expect("room for the filled slots");
+        let layers = self.layers.iter().map(|layer| layer.room(rows.len(), own));
+        Self {
+            layers: layers.collect(),
+            row_starts: rows.iter().map(|row| self.row_starts[*row]).collect(),
+            len: 0,
+            capacity: own,
+            shared: Some(Shared {
+                layers: self.layers.clone(),
+                len: self.len,
+                rows: rows.to_vec(),
+            }),
+        }
+    }
+
+    /// A cache of the given rows, in this order, with room for `capacity` slots; rows may repeat. What they share with others stays shared.
     ///
     /// # Panics
     /// If a row is out of range or `capacity` is less than the filled slots.
     #[must_use]
     pub fn select_rows(&self, rows: &[usize], capacity: usize) -> Self {
         assert!(
-            capacity >= self.len,
+            capacity >= self.len(),
             "{capacity} slots cannot hold the {} filled ones",
-            self.len
+            self.len()
         );
+        let capacity = capacity - self.shared_len();
         let device = self
             .layers
             .first()
             .map(|layer| layer.k.device())
             .unwrap_or_default();
-        let indices = TensorData::new(
-            rows.iter().map(|row| *row as i32).collect::<Vec<_>>(),
-            [rows.len()],
-        );
-        let indices = Tensor::<1, Int>::from_data(indices, &device);
-        let select = |source: &Tensor<4>| {
-            let [_, n_kv_heads, _, head_dim] = source.dims();
-            let filled = source
-                .clone()
-                .slice(s![.., .., ..self.len, ..])
-                .select(0, indices.clone());
-            let mut target = Tensor::zeros(
-                [rows.len(), n_kv_heads, capacity, head_dim],
-                (&device, source.dtype()),
-            );
+        let indices = row_indices(rows, &device);
+        let select = |source: &Tensor<4>, mut target: Tensor<4>| {
             if self.len > 0 {
+                let filled = source
+                    .clone()
+                    .slice(s![.., .., ..self.len, ..])
+                    .select(0, indices.clone());
                 target.inplace(|target| target.slice_assign(s![.., .., ..self.len, ..], filled));
             }
             target
         };
-        let layers = self
-            .layers
-            .iter()
-            .map(|layer| LayerCache {
-                k: select(&layer.k),
-                v: select(&layer.v),
-            })
-            .collect();
+        let layers = self.layers.iter().map(|layer| {
+            let room = layer.room(rows.len(), capacity);
+            LayerCache {
+                k: select(&layer.k, room.k),
+                v: select(&layer.v, room.v),
+            }
+        });
         Self {
-            layers,
+            layers: layers.collect(),
             row_starts: rows.iter().map(|row| self.row_starts[*row]).collect(),
             len: self.len,
             capacity,
+            shared: self.shared.as_ref().map(|shared| Shared {
+                layers: shared.layers.clone(),
+                len: shared.len,
+                rows: rows.iter().map(|row| shared.rows[*row]).collect(),
+            }),
         }
     }
 
     /// One row as a cache of its own, without padding and without room to grow.
     ///
     /// # Panics
-    /// If the row is out of range.
+    /// If the row is out of range, or the cache shares slots.
     #[must_use]
     pub fn single_row(&self, row: usize) -> Self {
+        assert!(self.shared.is_none(), "a cache that holds all its slots");
         let start = self.row_starts[row];
         let cut = |source: &Tensor<4>| {
             let part = source
@@ -178,6 +227,7 @@ impl KvCache {
             .collect();
         let len = self.len - start;
         Self {
+            shared: None,
             layers,
             row_starts: vec![0],
             len,
@@ -192,8 +242,9 @@ impl KvCache {
     #[must_use]
     pub fn join(rows: &[&Self]) -> Self {
         assert!(
-            rows.iter().all(|row| row.row_starts == [0]),
-            "single rows without padding"
+            rows.iter()
+                .all(|row| row.row_starts == [0] && row.shared.is_none()),
+            "single rows without padding that hold all their slots"
         );
         let len = rows
             .iter()
@@ -225,6 +276,7 @@ impl KvCache {
             })
             .collect();
         Self {
+            shared: None,
             layers,
             row_starts: rows.iter().map(|row| len - row.len).collect(),
             len,
@@ -235,8 +287,8 @@ impl KvCache {
     pub(crate) fn check_room(&self, n: usize) -> Result<()> {
         if self.len + n > self.capacity {
             return Err(ModelError::ContextOverflow {
-                needed: self.len + n,
-                context: self.capacity,
+                needed: self.len() + n,
+                context: self.capacity(),
             });
         }
         Ok(())
@@ -245,30 +297,103 @@ impl KvCache {
     pub(crate) fn advance(&mut self, n: usize) {
         self.len += n;
     }
+
+    /// Keys and values of one layer, to read.
+    pub(crate) fn layer(&self, index: usize) -> Slots<'_> {
+        Slots {
+            shared: self.shared_layer(index),
+            own: &self.layers[index],
+            filled: self.len,
+        }
+    }
+
+    /// Writes the keys and values of new slots of one layer behind the filled ones; returns those of all slots. [`Self::advance`] counts
+    /// them once all layers have theirs.
+    pub(crate) fn append(&mut self, index: usize, k: Tensor<4>, v: Tensor<4>) -> Slots<'_> {
+        let end = self.len + k.dims()[2];
+        let layer = &mut self.layers[index];
+        // In place: the cache is the only owner here, so no backend copies it.
+        layer
+            .k
+            .inplace(|cache| cache.slice_assign(s![.., .., self.len..end, ..], k));
+        layer
+            .v
+            .inplace(|cache| cache.slice_assign(s![.., .., self.len..end, ..], v));
+        Slots {
+            filled: end,
+            ..self.layer(index)
+        }
+    }
+
+    fn shared_layer(&self, index: usize) -> Option<SharedSlots<'_>> {
+        self.shared.as_ref().map(|shared| SharedSlots {
+            layer: &shared.layers[index],
+            len: shared.len,
+            rows: &shared.rows,
+        })
+    }
+}
+
+/// Keys and values of the slots of one layer. Preferred variable name: `slots`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slots<'a> {
+    pub(crate) shared: Option<SharedSlots<'a>>,
+    pub(crate) own: &'a LayerCache,
+    /// Slots of `own` that count.
+    pub(crate) filled: usize,
+}
+
+/// The slots of one layer that are another cache's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SharedSlots<'a> {
+    pub(crate) layer: &'a LayerCache,
+    pub(crate) len: usize,
+    pub(crate) rows: &'a [usize],
+}
+
+impl Slots<'_> {
+    /// Keys and values, each slot of each row once, `[batch_size, n_kv_heads, n_slots, head_dim]`: copies where slots are shared.
+    pub(crate) fn tensors(&self) -> [Tensor<4>; 2] {
+        let own = |source: &Tensor<4>| source.clone().slice(s![.., .., ..self.filled, ..]);
+        let [k, v] = [own(&self.own.k), own(&self.own.v)];
+        let Some(shared) = &self.shared else {
+            return [k, v];
+        };
+        let indices = row_indices(shared.rows, &k.device());
+        let join = |source: &Tensor<4>, own: Tensor<4>| {
+            let first = source
+                .clone()
+                .slice(s![.., .., ..shared.len, ..])
+                .select(0, indices.clone());
+            if self.filled == 0 {
+                first
+            } else {
+                Tensor::cat(vec![first, own], 2)
+            }
+        };
+        [join(&shared.layer.k, k), join(&shared.layer.v, v)]
+    }
 }
 
 impl LayerCache {
-    /// Writes the keys and values of new slots behind the first `filled` ones; returns those of all slots.
-    pub(crate) fn append(
-        &mut self,
-        filled: usize,
-        k: Tensor<4>,
-        v: Tensor<4>,
-    ) -> (Tensor<4>, Tensor<4>) {
-        let end = filled + k.dims()[2];
-        // In place: the cache is the only owner here, so no backend copies it.
-        self.k
-            .inplace(|cache| cache.slice_assign(s![.., .., filled..end, ..], k));
-        self.v
-            .inplace(|cache| cache.slice_assign(s![.., .., filled..end, ..], v));
-        self.filled(end)
+    /// Zeros of the same heads and data type.
+    fn room(&self, n_rows: usize, capacity: usize) -> Self {
+        let [_, n_kv_heads, _, head_dim] = self.k.dims();
+        let zeros = || {
+            Tensor::zeros(
+                [n_rows, n_kv_heads, capacity, head_dim],
+                (&self.k.device(), self.k.dtype()),
+            )
+        };
+        Self {
+            k: zeros(),
+            v: zeros(),
+        }
     }
+}
 
-    /// Keys and values of the first `len` slots.
-    pub(crate) fn filled(&self, len: usize) -> (Tensor<4>, Tensor<4>) {
-        (
-            self.k.clone().slice(s![.., .., ..len, ..]),
-            self.v.clone().slice(s![.., .., ..len, ..]),
-        )
-    }
+fn row_indices(rows: &[usize], device: &Device) -> Tensor<1, Int> {
+    let rows: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
+    let n = rows.len();
+    Tensor::from_data(TensorData::new(rows, [n]), device)
 }

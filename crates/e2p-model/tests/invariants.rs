@@ -5,7 +5,7 @@ mod common;
 
 use common::{assert_close, device, tiny, tiny_configs, tiny_llama_config};
 use e2p_model::burn::tensor::{Int, Tensor, s};
-use e2p_model::{Decoder, ModelError, Padding};
+use e2p_model::{Decoder, KvCache, ModelError, Padding};
 
 const IDS: [u32; 9] = [3, 14, 15, 9, 26, 5, 35, 8, 30];
 
@@ -156,6 +156,37 @@ fn selected_rows_of_a_cache_continue_like_the_originals() {
     }
     branches.truncate(4);
     assert_eq!(branches.len(), 4);
+}
+
+#[test]
+fn branches_continue_like_copies_of_their_row() {
+    for config in tiny_configs() {
+        let decoder = tiny(config, 7);
+        let rows = [&IDS[..4], &IDS[4..6]];
+        let (batch, starts) = decoder.embed_rows(&rows, Padding::Left).unwrap();
+        let mut cache = decoder.new_cache(starts, 4);
+        decoder.forward_cached(batch, &mut cache).unwrap();
+        let of = [1, 0, 1];
+        let (mut shared, mut copied) = (cache.branches(&of, 9), cache.select_rows(&of, 9));
+        assert_eq!((shared.len(), shared.capacity()), (4, 9));
+        assert_eq!(shared.bytes(), copied.bytes());
+        let step = |shared: &mut KvCache, copied: &mut KvCache, ids: &[Vec<u32>], what: &str| {
+            let next = || decoder.embed_rows(ids, Padding::Left).unwrap().0;
+            let a = decoder.forward_cached(next(), shared).unwrap();
+            let b = decoder.forward_cached(next(), copied).unwrap();
+            assert_close(a, b, what);
+        };
+        let ids = [vec![9, 3], vec![9, 4], vec![11, 3]];
+        step(&mut shared, &mut copied, &ids, "two tokens");
+        let kept = [2, 0];
+        let (mut shared, mut copied) = (shared.branches(&kept, 9), copied.select_rows(&kept, 9));
+        let ids = [vec![5], vec![6]];
+        step(&mut shared, &mut copied, &ids, "branches of branches");
+        shared.truncate(4);
+        copied.truncate(4);
+        let ids = [vec![1, 2, 3], vec![4, 5, 6]];
+        step(&mut shared, &mut copied, &ids, "after a truncation");
+    }
 }
 
 #[test]

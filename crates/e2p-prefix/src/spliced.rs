@@ -206,7 +206,7 @@ fn earlier_slots(decoder: &Decoder, rows: &[SplicedRow]) -> Result<KvCache, Mode
     if before.windows(2).all(|pair| pair[0] == pair[1]) {
         // One context for all, such as a lone beginning-of-sequence token: computed once.
         let one = prefill(decoder, &before[..1])?;
-        return Ok(one.select_rows(&vec![0; rows.len()], one.len()));
+        return Ok(one.branches(&vec![0; rows.len()], one.len()));
     }
     prefill(decoder, &before)
 }

@@ -267,7 +267,7 @@ impl Scorer<'_> {
             .collect();
         let (targets, _) = decoder.embed_rows(&read, Padding::Right)?;
         let [batch_size, seq_len, d_model] = targets.dims();
-        let mut cache = cache.select_rows(&vec![0; batch_size], prompt_len + seq_len);
+        let mut cache = cache.branches(&vec![0; batch_size], prompt_len + seq_len);
         let hidden = decoder.forward_cached(targets, &mut cache)?;
         let hidden = hidden.reshape([batch_size * seq_len, d_model]);
         let positions = read

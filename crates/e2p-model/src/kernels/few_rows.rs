@@ -6,6 +6,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::rows::for_single_rows;
 use super::stored::Stored;
 
 /// Rows up to which this beats `product`.
@@ -174,9 +175,9 @@ pub(crate) fn few_rows<T: Stored>(x: &[f32], weights: &[T], d_in: usize, y: &mut
     }
     let mut turned = vec![0.0; y.len()];
     run(&mut turned);
-    for (row, y) in y.chunks_exact_mut(d_out).enumerate() {
+    for_single_rows(y, d_out, |row, y| {
         for (y, turned) in y.iter_mut().zip(turned.chunks_exact(n_rows)) {
             *y = turned[row];
         }
-    }
+    });
 }

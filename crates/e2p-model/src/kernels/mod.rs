@@ -9,6 +9,7 @@
 //! `docs/KERNELS.md`.
 
 mod activate;
+mod attend;
 mod cross_entropy;
 mod few_rows;
 mod flex;
@@ -24,11 +25,13 @@ mod stored;
 mod turn;
 
 pub(crate) use activate::{activate, activate_backward};
+pub(crate) use attend::{FEW_QUERIES, Segment, attend};
 pub(crate) use cross_entropy::{log_sums, softmax_minus_targets};
 pub(crate) use flex::{are_on, serves, serves_weights};
 pub(crate) use frozen::{times, times_transposed};
 pub(crate) use heads::{merge, rotate, split};
 pub(crate) use norm::{norm, norm_backward};
+pub(crate) use rows::on_workers;
 pub(crate) use softmax::{softmax, softmax_backward};
 
 #[cfg(test)]

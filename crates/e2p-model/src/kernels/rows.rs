@@ -1,10 +1,25 @@
 //! Rows spread over the threads, and the vector loops over one row.
 
+use burn::tensor::Device;
 use pulp::Simd;
 use rayon::prelude::*;
 
+use super::flex::are_on;
+
 /// Values a task should write: some microseconds of work, several times what it costs to hand a task over.
 const TASK: usize = 16 * 1024;
+
+/// Runs `f`, many small parallel loops one after the other, on one of the pool's threads where this is a device of the kernels.
+///
+/// From any other thread each loop costs two hand-overs, of the work and of the result, between threads that have fallen asleep: a
+/// fifth of the time of a decoding step.
+pub(crate) fn on_workers<R: Send>(device: &Device, f: impl FnOnce() -> R + Send) -> R {
+    if are_on(device) {
+        rayon::scope(|_| f())
+    } else {
+        f()
+    }
+}
 
 /// Calls `f(first row, rows)` for blocks of whole rows of `width` values, on all threads when there is enough to do.
 pub(crate) fn for_rows(values: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {

@@ -25,23 +25,7 @@ impl WithSimd for Forward<'_> {
         let (row, after) = rest.split_at_mut(self.visible.len());
         before.fill(0.0);
         after.fill(0.0);
-        let scale = simd.splat_f32s(self.scale);
-        let largest = simd.splat_f32s(max(simd, row));
-        map(
-            simd,
-            row,
-            [],
-            #[inline(always)]
-            |x, []| exp(simd, simd.mul_f32s(simd.sub_f32s(x, largest), scale)),
-        );
-        let inverse = simd.splat_f32s(
-            1.0 / fold(
-                simd,
-                [row],
-                #[inline(always)]
-                |sum, [x]| simd.add_f32s(sum, x),
-            ),
-        );
+        let inverse = simd.splat_f32s(1.0 / exponentials(simd, row, self.scale));
         map(
             simd,
             row,
@@ -50,6 +34,26 @@ impl WithSimd for Forward<'_> {
             |x, []| simd.mul_f32s(x, inverse),
         );
     }
+}
+
+/// Scores to `exp(scale (score - largest))`, in place; their sum.
+#[inline(always)]
+pub(super) fn exponentials<S: Simd>(simd: S, row: &mut [f32], scale: f32) -> f32 {
+    let largest = simd.splat_f32s(max(simd, row));
+    let scale = simd.splat_f32s(scale);
+    map(
+        simd,
+        row,
+        [],
+        #[inline(always)]
+        |x, []| exp(simd, simd.mul_f32s(simd.sub_f32s(x, largest), scale)),
+    );
+    fold(
+        simd,
+        [row],
+        #[inline(always)]
+        |sum, [x]| simd.add_f32s(sum, x),
+    )
 }
 
 struct Backward<'a> {

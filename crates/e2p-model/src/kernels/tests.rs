@@ -1,12 +1,12 @@
 //! Every kernel against the composed operations that it replaces: odd widths, one row, no rows, any number of threads.
 
-use burn::tensor::{DType, Device, Tensor, TensorData, activation};
+use burn::tensor::{DType, Device, Tensor, TensorData, activation, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::{MlpKind, NormKind, RotaryConfig, RotaryScaling};
 use crate::cross_entropy::TargetScores;
-use crate::kernels;
+use crate::kernels::{self, Segment};
 use crate::load::RandomSource;
 use crate::mask::Visible;
 use crate::mlp;
@@ -241,6 +241,70 @@ fn softmax_equals_the_composed_operations() {
         let p_dp = p.clone() * dp;
         let expected = (p_dp.clone() - p * p_dp.sum_dim(3)).mul_scalar(0.7);
         assert_close(&ds, &expected, GRADIENT, &what);
+    }
+}
+
+#[test]
+fn attention_of_a_few_queries_equals_products_and_softmax() {
+    // Heads narrower and wider than a vector, one and several queries, shared slots, own ones and both, padding.
+    for (head_dim, group, n_queries, shared, earlier) in [
+        (8, 1, 1, 0, 0),
+        (64, 3, 1, 0, 37),
+        (5, 2, 4, 9, 0),
+        (33, 1, 12, 20, 3),
+        (80, 2, 3, 0, 5),
+    ] {
+        let (batch_size, n_kv_heads) = (3, 2);
+        let what = format!("{head_dim} wide, {n_queries} behind {shared} + {earlier}");
+        let n_heads = group * n_kv_heads;
+        let rows = [1, 0, 1];
+        let visible = Visible::Causal {
+            row_starts: vec![2.min(shared + earlier), 0, 1.min(shared + earlier)],
+            first: shared + earlier,
+        };
+        let q = random(1, [batch_size, n_heads, n_queries, head_dim]);
+        let all = |seed, n_rows, len| {
+            let room = [n_rows, n_kv_heads, len + 2, head_dim];
+            [random::<4>(seed, room), random::<4>(seed + 1, room)]
+        };
+        let parts = [
+            (all(2, 2, shared), shared, Some(&rows[..])),
+            (all(4, batch_size, earlier), earlier, None),
+            (all(6, batch_size, n_queries), n_queries, None),
+        ];
+        let found = on_any_threads(|| {
+            let segments = parts
+                .clone()
+                .map(|([k, v], len, rows)| Segment::new(k, v, len, rows));
+            kernels::attend(q.clone(), n_kv_heads, &segments, &visible, 0.3)
+        });
+
+        let joined = |which: usize| {
+            let parts = parts.iter().filter(|(_, len, _)| *len > 0);
+            let parts = parts.map(|(tensors, len, rows)| {
+                let tensor = tensors[which].clone().slice(s![.., .., ..*len, ..]);
+                let rows = rows.map(|rows| rows.iter().map(|row| *row as i32).collect::<Vec<_>>());
+                match rows {
+                    None => tensor,
+                    Some(rows) => {
+                        let data = TensorData::new(rows, [batch_size]);
+                        tensor.select(0, Tensor::from_data(data, &Device::flex()))
+                    }
+                }
+            });
+            Tensor::cat(parts.collect(), 2)
+        };
+        let fold = |x: Tensor<4>| {
+            let [_, _, n, m] = x.dims();
+            x.reshape([batch_size, n_kv_heads, group * n, m])
+        };
+        let (k, v) = (joined(0), joined(1));
+        let n_keys = k.dims()[2];
+        let scores = fold(q.clone()).matmul(k.swap_dims(2, 3));
+        let scores = scores.reshape([batch_size, n_heads, n_queries, n_keys]);
+        let p = kernels::softmax(scores, &visible, 0.3);
+        let expected = fold(p).matmul(v).reshape(q.dims());
+        assert_close(&found, &expected, FORWARD, &what);
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn log_likelihoods(
         let batch = SplicedBatch::new(
             decoder,
             &rows,
-            Some(trunk.cache.select_rows(&of, trunk.cache.len())),
+            Some(trunk.cache.branches(&of, trunk.cache.len())),
         )?;
         let (logits, _) =
             batch.forward(decoder, trunk.prefix_of(decoder, &of), Keep::LayerInputs)?;

@@ -154,7 +154,7 @@ pub(super) fn run(
     nodes: &[Open],
 ) -> Result<(KvCache, Tensor<2>)> {
     let rows: Vec<usize> = nodes.iter().map(|node| node.row).collect();
-    let mut cache = parents.select_rows(&rows, parents.len() + 1);
+    let mut cache = parents.branches(&rows, parents.len() + 1);
     let ids: Vec<[u32; 1]> = nodes.iter().map(|node| [node.id]).collect();
     let (embeds, _) = decoder.embed_rows(&ids, Padding::Right)?;
     let hidden = decoder.forward_cached(embeds, &mut cache)?;
