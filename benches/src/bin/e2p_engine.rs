@@ -137,8 +137,9 @@ fn options(storage: &str) -> Fallible<LoadOptions> {
     match storage {
         "f32" => Ok(LoadOptions::default()),
         // A storage of the weights; the CPU computes in f32.
-        "bf16" => Ok(LoadOptions { dtype: DType::BF16 }),
-        other => Err(format!("unknown storage `{other}`, expected f32 or bf16").into()),
+        "bf16" => Ok(DType::BF16.into()),
+        "int8" => Ok(LoadOptions::int8()),
+        other => Err(format!("unknown storage `{other}`, expected f32, bf16 or int8").into()),
     }
 }
 

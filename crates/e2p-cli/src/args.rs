@@ -36,7 +36,7 @@ pub(crate) struct GlobalArgs {
         value_name = "DEVICE"
     )]
     pub(crate) device: String,
-    /// Data type of the weights, and of the computation except on the CPU, which computes in f32
+    /// Data type of the weights, and of the computation except on the CPU, which computes in f32; int8 on the CPU only
     #[arg(long, global = true, value_enum, default_value_t = Dtype::F32, value_name = "DTYPE")]
     pub(crate) dtype: Dtype,
     /// CPU threads; all cores if not given
@@ -62,6 +62,19 @@ pub(crate) enum Dtype {
     F32,
     F16,
     Bf16,
+    Int8,
+}
+
+impl Dtype {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
 }
 
 /// The verbs.

@@ -38,19 +38,19 @@ impl Backbone {
     /// A directory that is not there, and everything that [`Tokenizer::from_dir`] and [`Decoder::from_dir`] refuse.
     pub(crate) fn load(path_or_id: &str, global: &GlobalArgs) -> anyhow::Result<Self> {
         let chosen = device::choose(&global.device)?;
-        let dtype = dtype(global.dtype);
         tracing::info!(
             "backend {}, device {}, dtype {}",
             chosen.backend,
             chosen.name,
-            dtype.name()
+            global.dtype.name()
         );
         let dir = resolve(path_or_id, global)?;
         // The tokenizer first: it is small, and its absence should not cost the loading of the weights.
         let tokenizer = Tokenizer::from_dir(&dir)
             .with_context(|| format!("cannot load the tokenizer of `{path_or_id}`"))?;
-        let (decoder, report) = Decoder::from_dir(&dir, &LoadOptions { dtype }, &chosen.device)
-            .with_context(|| format!("cannot load the backbone `{path_or_id}`"))?;
+        let (decoder, report) =
+            Decoder::from_dir(&dir, &load_options(global.dtype), &chosen.device)
+                .with_context(|| format!("cannot load the backbone `{path_or_id}`"))?;
         if !report.unused.is_empty() {
             tracing::warn!(
                 "{} tensors of `{path_or_id}` are not used, the first is `{}`",
@@ -105,12 +105,13 @@ impl Backbone {
     }
 }
 
-/// The tensor type of `--dtype`.
-pub(crate) fn dtype(dtype: Dtype) -> DType {
+/// What `--dtype` asks for.
+pub(crate) fn load_options(dtype: Dtype) -> LoadOptions {
     match dtype {
-        Dtype::F32 => DType::F32,
-        Dtype::F16 => DType::F16,
-        Dtype::Bf16 => DType::BF16,
+        Dtype::F32 => DType::F32.into(),
+        Dtype::F16 => DType::F16.into(),
+        Dtype::Bf16 => DType::BF16.into(),
+        Dtype::Int8 => LoadOptions::int8(),
     }
 }
 

@@ -14,9 +14,10 @@ use crate::families;
 use crate::kernels;
 use crate::kv_cache::KvCache;
 use crate::layer::DecoderLayer;
-use crate::linear::Linear;
+use crate::linear::{Linear, load_matrix};
 use crate::load::{Checkpoint, CheckpointSource, LoadOptions, LoadReport, WeightSource, read_json};
 use crate::mask::{self, Visible};
+use crate::matrix::Matrix;
 use crate::norm::Norm;
 use crate::rotary::Rotary;
 
@@ -25,7 +26,7 @@ use crate::rotary::Rotary;
 pub struct Decoder {
     pub(crate) config: DecoderConfig,
     /// `[vocab_size, d_model]`
-    embed_tokens: Tensor<2>,
+    embed_tokens: Matrix,
     /// `[max_seq_len, d_model]` where positions are learned.
     embed_positions: Option<Tensor<2>>,
     rotary: Option<Rotary>,
@@ -58,12 +59,7 @@ impl Decoder {
     ) -> Result<(Self, LoadReport)> {
         let json = read_json(dir, "config.json")?;
         let config = families::parse_config(&json)?;
-        if !device.supports_dtype(options.dtype) {
-            return Err(ModelError::Dtype {
-                device: format!("{device:?}"),
-                dtype: format!("{:?}", options.dtype).to_lowercase(),
-            });
-        }
+        options.check(device)?;
         let names = families::family(&json)?.names;
         let checkpoint = Checkpoint::open(dir)?;
         let root = if checkpoint
@@ -128,7 +124,8 @@ impl Decoder {
     ) -> Self {
         let path = |name: &str| format!("{root}{name}");
         let weight = |name: &str| format!("{root}{name}.weight");
-        let embed_tokens = source.matrix(
+        let embed_tokens = load_matrix(
+            source,
             &[(weight(names.embed_tokens), config.vocab_size)],
             config.d_model,
             false,
@@ -200,16 +197,14 @@ impl Decoder {
         self.dtype
     }
 
+    /// The name of the data type that matrices are stored in: `f32`, `f16`, `bf16` or `int8`.
+    pub fn weight_dtype(&self) -> &'static str {
+        self.embed_tokens.dtype_name()
+    }
+
     /// Mean over the vocabulary of the root mean square of a token embedding: the size of a row of `inputs_embeds`.
     pub fn token_rms(&self) -> f32 {
-        self.embed_tokens
-            .clone()
-            .cast(DType::F32)
-            .square()
-            .mean_dim(1)
-            .sqrt()
-            .mean()
-            .into_scalar()
+        self.embed_tokens.row_rms()
     }
 
     /// Looks token ids up in the embedding matrix.
@@ -222,11 +217,8 @@ impl Decoder {
     /// If an id is outside the vocabulary; [`Self::embed_rows`] checks.
     pub fn embed_tokens(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [batch_size, seq_len] = ids.dims();
-        let rows = self
-            .embed_tokens
-            .clone()
-            .select(0, ids.reshape([batch_size * seq_len]));
-        rows.cast(self.dtype)
+        self.embed_tokens
+            .rows(ids.reshape([batch_size * seq_len]), self.dtype)
             .reshape([batch_size, seq_len, self.config.d_model])
     }
 

@@ -92,6 +92,7 @@ impl SentenceEncoder {
         } else {
             ""
         };
+        options.check(device)?;
         let mut source = CheckpointSource::new(&checkpoint, options, device);
         let encoder = Self::build(
             config,

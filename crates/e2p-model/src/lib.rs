@@ -19,6 +19,7 @@ mod layer;
 mod linear;
 mod load;
 mod mask;
+mod matrix;
 mod mlp;
 mod norm;
 pub mod ops;

@@ -166,7 +166,7 @@ fn half_precision_computes_close_to_f32() {
             continue;
         }
         let golden = Golden::open(case);
-        let (decoder, _) = Decoder::from_dir(&golden.dir, &LoadOptions { dtype }, &device).unwrap();
+        let (decoder, _) = Decoder::from_dir(&golden.dir, &dtype.into(), &device).unwrap();
         let (embeds, starts) = decoder
             .embed_rows(&golden.ids("input_ids"), Padding::Right)
             .unwrap();
@@ -198,8 +198,8 @@ fn half_precision_computes_close_to_f32() {
 fn a_bf16_checkpoint_stored_as_bf16_computes_what_f32_does() {
     let device = Device::flex();
     let golden = Golden::open("llama-bf16-shards");
-    let logits = |dtype| {
-        let (decoder, _) = Decoder::from_dir(&golden.dir, &LoadOptions { dtype }, &device).unwrap();
+    let logits = |dtype: DType| {
+        let (decoder, _) = Decoder::from_dir(&golden.dir, &dtype.into(), &device).unwrap();
         let (embeds, starts) = decoder
             .embed_rows(&golden.ids("input_ids"), Padding::Right)
             .unwrap();
@@ -211,6 +211,32 @@ fn a_bf16_checkpoint_stored_as_bf16_computes_what_f32_does() {
         logits(DType::F32),
         "bf16 and f32 storage",
     );
+}
+
+#[test]
+fn the_logits_of_a_checkpoint_rounded_to_8_bits_stay_near() {
+    for case in ["llama", "gpt2", "qwen2"] {
+        let device = Device::flex();
+        let golden = Golden::open(case);
+        let logits = |options: LoadOptions| {
+            let (decoder, report) = Decoder::from_dir(&golden.dir, &options, &device).unwrap();
+            assert!(report.is_complete());
+            let (embeds, starts) = decoder
+                .embed_rows(&golden.ids("input_ids"), Padding::Right)
+                .unwrap();
+            let logits = rows_of_logits(&decoder, decoder.forward_embeds(embeds, &starts).unwrap());
+            (decoder.weight_dtype(), values(logits))
+        };
+        let (name, rounded) = logits(LoadOptions::int8());
+        assert_eq!(name, "int8");
+        let (_, exact) = logits(LoadOptions::default());
+        let norm = |values: &mut dyn Iterator<Item = f32>| {
+            values.map(|x| f64::from(x * x)).sum::<f64>().sqrt()
+        };
+        let off = norm(&mut rounded.iter().zip(&exact).map(|(a, b)| a - b));
+        let all = norm(&mut exact.iter().copied());
+        assert!(off > 0.0 && off < 0.03 * all, "{case}: {off} of {all}");
+    }
 }
 
 #[test]

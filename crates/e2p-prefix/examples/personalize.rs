@@ -12,9 +12,7 @@ use e2p_prefix::{EmbeddingSpace, ProjectorConfig, inject};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = Device::default();
     let decoder = match std::env::args().nth(1) {
-        Some(dir) => {
-            Decoder::from_dir(Path::new(&dir), &LoadOptions { dtype: DType::F32 }, &device)?.0
-        }
+        Some(dir) => Decoder::from_dir(Path::new(&dir), &LoadOptions::default(), &device)?.0,
         None => {
             let config = DecoderConfig::small_llama(100, 32, 2, 4, 2, 64, 64);
             Decoder::from_source(

@@ -3,7 +3,8 @@
 //! `cargo run --release -p e2p-train --example train_and_evaluate`; with `--tiny` everything runs in a second and nothing is learned.
 #![allow(clippy::print_stdout)]
 
-use e2p_train::burn::tensor::{DType, Device};
+use e2p_model::LoadOptions;
+use e2p_train::burn::tensor::Device;
 use e2p_train::{
     EvalOptions, Inputs, PretrainRecipe, Recipe, Silent, Start, World, WorldSize, evaluate,
     pretrain, train,
@@ -47,7 +48,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             format!("users={}", place("users.safetensors").display()),
         ],
     )?;
-    let inputs = Inputs::open(&recipe, &place("backbone"), DType::F32, &device)?;
+    let inputs = Inputs::open(
+        &recipe,
+        &place("backbone"),
+        &LoadOptions::default(),
+        &device,
+    )?;
     train(&recipe, &inputs, &place("run"), Start::Fresh, &mut Silent)?;
     let evaluation = evaluate(&place("run"), &inputs, &EvalOptions::default(), |_| true)?;
     for row in evaluation.report.table() {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use e2p_data::{DataDir, Example, Split, UserEmbeddings};
 use e2p_model::{Checkpoint, Decoder, LoadOptions, Tokenizer};
 use e2p_prefix::{BackboneId, EmbeddingSpace, SplicedRow};
@@ -58,9 +58,14 @@ impl Inputs {
     ///
     /// # Errors
     /// Whatever is missing, malformed or does not fit together.
-    pub fn open(recipe: &Recipe, dir: &Path, dtype: DType, device: &Device) -> Result<Self> {
+    pub fn open(
+        recipe: &Recipe,
+        dir: &Path,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<Self> {
         let tokenizer = Tokenizer::from_dir(dir)?;
-        let (decoder, _) = Decoder::from_dir(dir, &LoadOptions { dtype }, device)?;
+        let (decoder, _) = Decoder::from_dir(dir, options, device)?;
         tokenizer.check_vocab_size(decoder.config().vocab_size)?;
         let backbone = backbone_id(&decoder, dir)?;
         let data = DataDir::open(&recipe.data)?;

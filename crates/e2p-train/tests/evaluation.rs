@@ -8,7 +8,8 @@ use std::path::Path;
 use common::evaluation::{evaluated, names, quick, value};
 use common::{Small, Written, example, open, user};
 use e2p_data::Split;
-use e2p_train::burn::tensor::{DType, Device};
+use e2p_model::LoadOptions;
+use e2p_train::burn::tensor::Device;
 use e2p_train::metrics::lamp_rating;
 use e2p_train::{
     Condition, EarlierStore, EvalOptions, ExampleEncoder, ProfileText, RunDir, Silent, Start,
@@ -333,8 +334,15 @@ fn drift_is_a_curve_and_another_space_is_refused() {
     }
     let other = dir.path().join("v2.safetensors");
     let backbone = Path::new(&recipe.backbone);
-    let dtype = DType::F32;
-    let inputs = open_run(&run, backbone, Some(&other), dtype, &Device::default()).unwrap();
+    let options_of_weights = LoadOptions::default();
+    let inputs = open_run(
+        &run,
+        backbone,
+        Some(&other),
+        &options_of_weights,
+        &Device::default(),
+    )
+    .unwrap();
     let refused = evaluate(&run, &inputs, &options, |_| true)
         .unwrap_err()
         .to_string();

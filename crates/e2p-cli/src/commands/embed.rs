@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use e2p_data::als::{AlsOptions, InteractionMatrix, factorize, held_out_recall};
 use e2p_data::{DataDir, Observer, Split, UserEmbeddings};
-use e2p_model::{Checkpoint, LoadOptions, SentenceEncoder, Tokenizer};
+use e2p_model::{Checkpoint, SentenceEncoder, Tokenizer};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::args::{EmbedCommand, EmbedInteractionsArgs, EmbedTextArgs, GlobalArgs};
-use crate::backbone::{dtype, resolve};
+use crate::backbone::{load_options, resolve};
 use crate::device;
 use crate::interrupt;
 use crate::output::Output;
@@ -60,9 +60,7 @@ fn text(args: &EmbedTextArgs, global: &GlobalArgs, output: &mut Output) -> anyho
 
     let dir = resolve(&args.encoder, global)?;
     let chosen = device::choose(&global.device)?;
-    let options = LoadOptions {
-        dtype: dtype(global.dtype),
-    };
+    let options = load_options(global.dtype);
     let tokenizer = Tokenizer::from_dir(&dir)?;
     let (encoder, _) = SentenceEncoder::from_dir(&dir, &options, &chosen.device)
         .with_context(|| format!("cannot load the sentence encoder `{}`", args.encoder))?;

@@ -9,7 +9,7 @@ use e2p_train::{
 };
 
 use crate::args::{EvalArgs, GlobalArgs};
-use crate::backbone::{dtype, resolve};
+use crate::backbone::{load_options, resolve};
 use crate::device;
 use crate::interrupt::{self, Interrupted};
 use crate::output::Output;
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs, output: &mut Output) -> 
         &args.run,
         &backbone,
         args.users.as_deref(),
-        dtype(global.dtype),
+        &load_options(global.dtype),
         &chosen.device,
     )?;
     let out = args.out.as_ref().unwrap_or(&args.run);

@@ -8,7 +8,7 @@ use e2p_train::{Inputs, Recipe, RunDir, Start, TrainSummary};
 use serde_json::json;
 
 use crate::args::{GlobalArgs, TrainArgs};
-use crate::backbone::{dtype, resolve};
+use crate::backbone::{load_options, resolve};
 use crate::device;
 use crate::interrupt::Interrupted;
 use crate::output::Output;
@@ -72,8 +72,13 @@ pub(crate) fn open(recipe: &Recipe, global: &GlobalArgs) -> anyhow::Result<Input
     recipe.check_paths()?;
     let chosen = device::choose(&global.device)?;
     let backbone = resolve(&recipe.backbone, global)?;
-    let inputs = Inputs::open(recipe, &backbone, dtype(global.dtype), &chosen.device)
-        .context("cannot open what the recipe names")?;
+    let inputs = Inputs::open(
+        recipe,
+        &backbone,
+        &load_options(global.dtype),
+        &chosen.device,
+    )
+    .context("cannot open what the recipe names")?;
     tracing::info!(
         "backend {}, device {}, backbone {} with {} parameters",
         chosen.backend,

@@ -6,6 +6,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::product::Matrix;
 use super::rows::for_single_rows;
 use super::stored::Stored;
 
@@ -47,6 +48,8 @@ struct Block<'a, T> {
     groups: &'a Groups,
     n_rows: usize,
     weights: &'a [T],
+    /// A factor for each row of weights.
+    scales: Option<&'a [f32]>,
     d_in: usize,
     /// `[weight rows, rows of x]`
     y: &'a mut [f32],
@@ -62,7 +65,7 @@ impl<T: Stored> WithSimd for Block<'_, T> {
         } else if S::REGISTER_COUNT >= 32 && T::PER_LANE == 1 {
             self.run::<S, 6, ROWS>(simd);
         } else if S::REGISTER_COUNT >= 32 {
-            // Two vectors of each row are live at a time.
+            // Several vectors of each row are live at a time.
             self.run::<S, 4, ROWS>(simd);
         } else {
             self.run::<S, 2, ROWS>(simd);
@@ -75,7 +78,8 @@ impl<T: Stored> Block<'_, T> {
     fn run<S: Simd, const WEIGHTS: usize, const GROUP: usize>(self, simd: S) {
         let n_rows = self.n_rows;
         let weight_tiles = self.weights.chunks(WEIGHTS * self.d_in);
-        for (weights, y) in weight_tiles.zip(self.y.chunks_mut(WEIGHTS * n_rows)) {
+        let y_tiles = self.y.chunks_mut(WEIGHTS * n_rows);
+        for (index, (weights, y)) in weight_tiles.zip(y_tiles).enumerate() {
             let n_weights = y.len() / n_rows;
             // Rows that are not there repeat the last one, and their results are dropped.
             let mut words: [&[u32]; WEIGHTS] = [&[]; WEIGHTS];
@@ -90,6 +94,12 @@ impl<T: Stored> Block<'_, T> {
                 let sums = tile::<S, T, WEIGHTS, GROUP>(simd, words, x);
                 for (sums, y) in sums.iter().zip(y.chunks_exact_mut(n_rows)) {
                     y[first..first + n].copy_from_slice(&sums[..n]);
+                }
+            }
+            if let Some(scales) = self.scales {
+                let scales = &scales[index * WEIGHTS..];
+                for (y, scale) in y.chunks_exact_mut(n_rows).zip(scales) {
+                    y.iter_mut().for_each(|y| *y *= scale);
                 }
             }
         }
@@ -142,9 +152,15 @@ fn tile<S: Simd, T: Stored, const WEIGHTS: usize, const GROUP: usize>(
     out
 }
 
-/// `y = x W^T` for the matrix `weights`, `[d_out, d_in]`: `[rows, d_in]` to `[rows, d_out]`. Rows of weights must fill words
+/// `y = x W^T` for a matrix `[d_out, d_in]`: `[rows, d_in]` to `[rows, d_out]`. Rows of weights must fill words
 /// ([`super::stored::are_words`]).
-pub(crate) fn few_rows<T: Stored>(x: &[f32], weights: &[T], d_in: usize, y: &mut [f32]) {
+pub(crate) fn few_rows<T: Stored>(x: &[f32], matrix: Matrix<'_, T>, y: &mut [f32]) {
+    let Matrix {
+        values: weights,
+        scales,
+        d_in,
+        ..
+    } = matrix;
     if y.is_empty() {
         return;
     }
@@ -160,11 +176,13 @@ pub(crate) fn few_rows<T: Stored>(x: &[f32], weights: &[T], d_in: usize, y: &mut
     let run = |y: &mut [f32]| {
         y.par_chunks_mut(block * n_rows)
             .zip(weights.par_chunks(block * d_in))
-            .for_each(|(y, weights)| {
+            .enumerate()
+            .for_each(|(index, (y, weights))| {
                 arch.dispatch(Block {
                     groups: &groups,
                     n_rows,
                     weights,
+                    scales: scales.map(|scales| &scales[index * block..]),
                     d_in,
                     y,
                 });

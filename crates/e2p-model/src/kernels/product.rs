@@ -36,6 +36,8 @@ pub(crate) enum Side {
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a, T> {
     pub(crate) values: &'a [T],
+    /// A factor for each row; 1 where there is none.
+    pub(crate) scales: Option<&'a [f32]>,
     pub(crate) d_in: usize,
     pub(crate) side: Side,
 }
@@ -92,6 +94,23 @@ impl<T: Stored> Matrix<'_, T> {
     }
 }
 
+impl<T> Matrix<'_, T> {
+    /// Multiplies what [`Self::pack`] wrote by the factors of the matrix's rows.
+    #[inline(always)]
+    fn scale(self, first: usize, column: usize, width: usize, panel: &mut [f32]) {
+        let Some(scales) = self.scales else { return };
+        for (term, row) in panel.chunks_exact_mut(width).enumerate() {
+            match self.side {
+                Side::Plain => row.iter_mut().for_each(|x| *x *= scales[first + term]),
+                Side::Transposed => row
+                    .iter_mut()
+                    .zip(&scales[column..])
+                    .for_each(|(x, scale)| *x *= scale),
+            }
+        }
+    }
+}
+
 /// Writes columns of `block` into `rows` from column `at` on, `n` values each.
 #[inline(always)]
 fn turn<'a>(
@@ -142,6 +161,8 @@ impl<T: Stored> WithSimd for Pack<'_, T> {
     fn with_simd<S: Simd>(self, _simd: S) {
         self.matrix
             .pack(self.first, self.column, self.width, self.panel);
+        self.matrix
+            .scale(self.first, self.column, self.width, self.panel);
     }
 }
 

@@ -4,6 +4,8 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use pulp::Simd;
 
+use crate::matrix::Int8;
+
 /// A stored weight.
 pub(crate) trait Stored: Copy + Send + Sync + 'static {
     /// Values in one vector load of a row: a vector of `f32`, or two values in each of its lanes.
@@ -12,8 +14,9 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
     /// Values to `f32`, exactly.
     fn widen(values: &[Self], out: &mut [f32]);
 
-    /// One vector load of `PER_LANE * lanes` values as `PER_LANE` vectors: value `PER_LANE * lane + i` in lane `lane` of vector `i`.
-    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 2];
+    /// One vector load of `PER_LANE * lanes` values as `PER_LANE` vectors: value `PER_LANE * lane + i` in lane `lane` of vector `i`. The
+    /// other vectors mean nothing.
+    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 4];
 
     /// The values as words of four bytes.
     ///
@@ -35,8 +38,8 @@ impl Stored for f32 {
     }
 
     #[inline(always)]
-    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 2] {
-        [simd.transmute_f32s_u32s(vector), simd.splat_f32s(0.0)]
+    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 4] {
+        [simd.transmute_f32s_u32s(vector); 4]
     }
 
     fn words(values: &[Self]) -> &[u32] {
@@ -54,14 +57,15 @@ impl Stored for bf16 {
     }
 
     #[inline(always)]
-    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 2] {
+    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 4] {
         // The upper half of an f32 is a bf16.
         let even = simd.wrapping_dyn_shl_u32s(vector, simd.splat_u32s(16));
         let odd = simd.and_u32s(vector, simd.splat_u32s(0xffff_0000));
-        [
+        let (even, odd) = (
             simd.transmute_f32s_u32s(even),
             simd.transmute_f32s_u32s(odd),
-        ]
+        );
+        [even, odd, odd, odd]
     }
 
     fn words(values: &[Self]) -> &[u32] {
@@ -77,9 +81,45 @@ impl Stored for f16 {
     }
 
     #[inline(always)]
-    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 2] {
+    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 4] {
         let odd = simd.wrapping_dyn_shr_u32s(vector, simd.splat_u32s(16));
-        [widen_f16(simd, vector), widen_f16(simd, odd)]
+        let (even, odd) = (widen_f16(simd, vector), widen_f16(simd, odd));
+        [even, odd, odd, odd]
+    }
+
+    fn words(values: &[Self]) -> &[u32] {
+        bytemuck::cast_slice(values)
+    }
+}
+
+/// A code of [`Int8`], without its row's scale.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+pub(crate) struct Code(u8);
+
+impl Stored for Code {
+    const PER_LANE: usize = 4;
+
+    #[inline(always)]
+    fn widen(values: &[Self], out: &mut [f32]) {
+        for (out, value) in out.iter_mut().zip(values) {
+            *out = f32::from(value.0) - f32::from(Int8::ZERO);
+        }
+    }
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 4] {
+        /// 2^23: in its lowest bits stand whole numbers.
+        const WHOLE: f32 = 8_388_608.0;
+        let mut out = [simd.splat_f32s(0.0); 4];
+        for (i, out) in out.iter_mut().enumerate() {
+            let byte = simd.wrapping_dyn_shr_u32s(vector, simd.splat_u32s(8 * i as u32));
+            let byte = simd.and_u32s(byte, simd.splat_u32s(0xff));
+            let whole = simd.or_u32s(byte, simd.splat_u32s(WHOLE.to_bits()));
+            let zero = simd.splat_f32s(WHOLE + f32::from(Int8::ZERO));
+            *out = simd.sub_f32s(simd.transmute_f32s_u32s(whole), zero);
+        }
+        out
     }
 
     fn words(values: &[Self]) -> &[u32] {

@@ -9,6 +9,7 @@ use crate::cross_entropy::TargetScores;
 use crate::kernels::{self, Segment};
 use crate::load::RandomSource;
 use crate::mask::Visible;
+use crate::matrix::Matrix;
 use crate::mlp;
 use crate::norm::Norm;
 use crate::rotary::{Rotary, Rotation};
@@ -385,6 +386,33 @@ fn products_equal_the_composed_operations_in_every_storage() {
                 assert_close(&y, &expected, FORWARD, &what);
                 assert_close(&dx, &dy.matmul(weights), GRADIENT, &what);
             }
+        }
+    }
+}
+
+#[test]
+fn products_with_a_matrix_in_8_bits_equal_those_with_its_values() {
+    for n_rows in [0, 1, 3, 25, 70] {
+        for (d_in, d_out) in [(1, 1), (7, 5), (36, 97), (200, 50), (576, 33)] {
+            let what = format!("{n_rows} x {d_in} x {d_out}");
+            let weights = Matrix::int8(random(13, [d_out, d_in]));
+            let bias = random(14, [d_out]);
+            let (x, dy) = (random(15, [n_rows, d_in]), random(16, [n_rows, d_out]));
+            let y = on_any_threads(|| weights.times_transposed(x.clone(), Some(&bias)));
+            let dx = on_any_threads(|| weights.times(dy.clone()));
+            assert_eq!(
+                (y.dims(), dx.dims()),
+                ([n_rows, d_out], [n_rows, d_in]),
+                "{what}"
+            );
+            if n_rows == 0 {
+                continue;
+            }
+            let ids = Tensor::arange(0..d_out as i64, &Device::flex());
+            let values = weights.rows(ids, DType::F32);
+            let expected = x.matmul(values.clone().transpose()) + bias.unsqueeze();
+            assert_close(&y, &expected, FORWARD, &what);
+            assert_close(&dx, &dy.matmul(values), GRADIENT, &what);
         }
     }
 }

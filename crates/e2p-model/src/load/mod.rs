@@ -22,16 +22,41 @@ use crate::error::{ModelError, Result};
 use crate::kernels;
 
 /// How weights are turned into tensors.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct LoadOptions {
     /// Data type of the weights and of the computation; f32 by default.
     ///
     /// On the CPU a 16-bit type is what matrices are stored in: they are widened as they are read, and everything is computed in f32. A
     /// bf16 checkpoint loaded as bf16 then gives the results of f32 from half the memory.
     pub dtype: DType,
+    /// Rounds matrices to 8 bits with a scale for each row of outputs; on the CPU only. Everything is computed in f32.
+    pub int8: bool,
 }
 
 impl LoadOptions {
+    /// Matrices in 8 bits.
+    pub fn int8() -> Self {
+        Self {
+            int8: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether `device` can hold and compute what is asked for.
+    pub(crate) fn check(&self, device: &Device) -> Result<()> {
+        let dtype = if self.int8 && !kernels::are_on(device) {
+            "int8"
+        } else if !device.supports_dtype(self.dtype) {
+            self.dtype.name()
+        } else {
+            return Ok(());
+        };
+        Err(ModelError::Dtype {
+            device: format!("{device:?}"),
+            dtype: dtype.to_owned(),
+        })
+    }
+
     /// What is computed in, and what vectors (norms, biases) are kept in.
     pub(crate) fn compute_dtype(&self, device: &Device) -> DType {
         if kernels::are_on(device) {
@@ -42,9 +67,21 @@ impl LoadOptions {
     }
 }
 
+impl From<DType> for LoadOptions {
+    fn from(dtype: DType) -> Self {
+        Self {
+            dtype,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { dtype: DType::F32 }
+        Self {
+            dtype: DType::F32,
+            int8: false,
+        }
     }
 }
 

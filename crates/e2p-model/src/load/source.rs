@@ -22,6 +22,11 @@ pub trait WeightSource {
 
     /// A vector stacked from `parts` of `(name, length)`.
     fn vector(&mut self, parts: &[(String, usize)]) -> Tensor<1>;
+
+    /// Whether the model is to round its matrices to 8 bits.
+    fn is_int8(&self) -> bool {
+        false
+    }
 }
 
 /// Weights from files.
@@ -164,6 +169,11 @@ impl WeightSource for CheckpointSource<'_> {
             .map(|(name, len)| (name.clone(), vec![*len]))
             .collect();
         self.load(&parts, [len], None)
+    }
+
+    fn is_int8(&self) -> bool {
+        // What an incomplete checkpoint gives is never used.
+        self.options.int8 && self.report.is_complete()
     }
 }
 

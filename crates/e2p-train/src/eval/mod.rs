@@ -22,8 +22,9 @@ mod setup;
 
 use std::path::Path;
 
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use e2p_data::Split;
+use e2p_model::LoadOptions;
 use e2p_prefix::Method;
 
 pub use assemble::Evaluation;
@@ -251,12 +252,12 @@ pub fn open_run(
     run_path: &Path,
     backbone: &Path,
     users: Option<&Path>,
-    dtype: DType,
+    options: &LoadOptions,
     device: &Device,
 ) -> Result<Inputs> {
     let mut recipe = RunDir::recipe(run_path)?;
     if let Some(users) = users {
         recipe.users = users.display().to_string();
     }
-    Inputs::open(&recipe, backbone, dtype, device)
+    Inputs::open(&recipe, backbone, options, device)
 }

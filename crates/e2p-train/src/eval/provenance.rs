@@ -47,10 +47,7 @@ pub(super) fn provenance(parts: &Parts<'_>) -> Map<String, Value> {
             "device",
             json!(format!("{:?}", parts.inputs.decoder.device())),
         ),
-        (
-            "dtype",
-            json!(format!("{:?}", parts.inputs.decoder.dtype())),
-        ),
+        ("weights", json!(parts.inputs.decoder.weight_dtype())),
         ("e2p_version", json!(env!("CARGO_PKG_VERSION"))),
     ];
     if let Some(catalogue) = parts.catalogue {

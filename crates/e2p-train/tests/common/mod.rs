@@ -9,7 +9,8 @@ use e2p_data::{
     DataDirWriter, DatasetInfo, Example, ItemRecord, Overwrite, Prompt, Split, UserEmbeddings,
     UserRecord,
 };
-use e2p_train::burn::tensor::{DType, Device};
+use e2p_model::LoadOptions;
+use e2p_train::burn::tensor::Device;
 use e2p_train::{Inputs, PretrainRecipe, Recipe, Silent, Start, World, WorldSize, pretrain, train};
 
 /// How the world of a test is made.
@@ -75,7 +76,7 @@ pub fn open(recipe: &Recipe) -> Inputs {
     Inputs::open(
         recipe,
         Path::new(&recipe.backbone),
-        DType::F32,
+        &LoadOptions::default(),
         &Device::default(),
     )
     .unwrap()
