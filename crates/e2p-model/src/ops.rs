@@ -59,9 +59,10 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::Device;
 
     use super::*;
+    use crate::kernels::tests::random;
 
     /// Largest difference relative to the largest value.
     fn difference(a: Tensor<2>, b: Tensor<2>) -> f32 {
@@ -71,14 +72,10 @@ mod tests {
 
     #[test]
     fn the_kernels_equal_the_composed_path() {
-        let plain = Device::flex();
         let composed = Device::flex().autodiff();
         for (rows, d_in, d_out) in [(1, 1, 1), (3, 7, 13), (130, 64, 33), (5, 256, 576)] {
-            let random = |dims: [usize; 2]| {
-                Tensor::<2>::random(dims, Distribution::Normal(0.0, 2.0), &plain)
-            };
-            let (x, weight) = (random([rows, d_in]), random([d_in, d_out]));
-            let bias = random([1, d_out]).reshape([d_out]);
+            let (x, weight) = (random(1, [rows, d_in]), random(2, [d_in, d_out]));
+            let bias = random(3, [d_out]);
             let on =
                 |tensor: &Tensor<2>| Tensor::<2>::from_data(tensor.clone().into_data(), &composed);
             let bias_on = Tensor::<1>::from_data(bias.clone().into_data(), &composed);

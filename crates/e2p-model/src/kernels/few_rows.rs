@@ -12,6 +12,8 @@ use super::stored::Stored;
 
 /// Rows up to which this beats `product`.
 pub(crate) const FEW: usize = 48;
+/// Values of an output that is turned on all threads.
+const MANY: usize = 256 * 1024;
 /// Rows that share a load of weights, where there is more than one row.
 const ROWS: usize = 4;
 
@@ -125,9 +127,9 @@ fn tile<S: Simd, T: Stored, const WEIGHTS: usize, const GROUP: usize>(
     let mut sums = [[simd.splat_f32s(0.0); GROUP]; WEIGHTS];
     for (at, x) in whole_x.chunks_exact(T::PER_LANE).enumerate() {
         for (sums, vectors) in sums.iter_mut().zip(&vectors) {
-            let weight = T::load(simd, vectors[at]);
-            for (x, weight) in x.iter().zip(weight) {
-                for (sum, x) in sums.iter_mut().zip(x) {
+            for part in 0..T::PER_LANE {
+                let weight = T::part(simd, vectors[at], part);
+                for (sum, x) in sums.iter_mut().zip(&x[part]) {
                     *sum = simd.mul_add_e_f32s(weight, *x, *sum);
                 }
             }
@@ -136,7 +138,8 @@ fn tile<S: Simd, T: Stored, const WEIGHTS: usize, const GROUP: usize>(
     if !tail_x.is_empty() {
         for (sums, words) in sums.iter_mut().zip(words) {
             let last = simd.partial_load_u32s(&words[whole * S::U32_LANES..]);
-            for (x, weight) in tail_x.iter().zip(T::load(simd, last)) {
+            for (part, x) in tail_x.iter().enumerate() {
+                let weight = T::part(simd, last, part);
                 for (sum, x) in sums.iter_mut().zip(x) {
                     *sum = simd.mul_add_e_f32s(weight, *x, *sum);
                 }
@@ -193,9 +196,17 @@ pub(crate) fn few_rows<T: Stored>(x: &[f32], matrix: Matrix<'_, T>, y: &mut [f32
     }
     let mut turned = vec![0.0; y.len()];
     run(&mut turned);
-    for_single_rows(y, d_out, |row, y| {
+    let turn = |row: usize, y: &mut [f32]| {
         for (y, turned) in y.iter_mut().zip(turned.chunks_exact(n_rows)) {
             *y = turned[row];
         }
-    });
+    };
+    // Waking the other threads takes longer than turning the output of a layer, but not that of a head.
+    if y.len() < MANY {
+        y.chunks_exact_mut(d_out)
+            .enumerate()
+            .for_each(|(row, y)| turn(row, y));
+    } else {
+        for_single_rows(y, d_out, turn);
+    }
 }

@@ -35,4 +35,4 @@ pub(crate) use rows::on_workers;
 pub(crate) use softmax::{softmax, softmax_backward};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

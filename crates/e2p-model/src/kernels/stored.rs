@@ -14,9 +14,9 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
     /// Values to `f32`, exactly.
     fn widen(values: &[Self], out: &mut [f32]);
 
-    /// One vector load of `PER_LANE * lanes` values as `PER_LANE` vectors: value `PER_LANE * lane + i` in lane `lane` of vector `i`. The
-    /// other vectors mean nothing.
-    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 4];
+    /// Part `part` (below `PER_LANE`) of one vector load of `PER_LANE * lanes` values: value `PER_LANE * lane + part` in lane `lane`. A part
+    /// at a time: an array of them would go through memory.
+    fn part<S: Simd>(simd: S, vector: S::u32s, part: usize) -> S::f32s;
 
     /// The values as words of four bytes.
     ///
@@ -38,8 +38,8 @@ impl Stored for f32 {
     }
 
     #[inline(always)]
-    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 4] {
-        [simd.transmute_f32s_u32s(vector); 4]
+    fn part<S: Simd>(simd: S, vector: S::u32s, _part: usize) -> S::f32s {
+        simd.transmute_f32s_u32s(vector)
     }
 
     fn words(values: &[Self]) -> &[u32] {
@@ -57,15 +57,14 @@ impl Stored for bf16 {
     }
 
     #[inline(always)]
-    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 4] {
+    fn part<S: Simd>(simd: S, vector: S::u32s, part: usize) -> S::f32s {
         // The upper half of an f32 is a bf16.
-        let even = simd.wrapping_dyn_shl_u32s(vector, simd.splat_u32s(16));
-        let odd = simd.and_u32s(vector, simd.splat_u32s(0xffff_0000));
-        let (even, odd) = (
-            simd.transmute_f32s_u32s(even),
-            simd.transmute_f32s_u32s(odd),
-        );
-        [even, odd, odd, odd]
+        let bits = if part == 0 {
+            simd.wrapping_dyn_shl_u32s(vector, simd.splat_u32s(16))
+        } else {
+            simd.and_u32s(vector, simd.splat_u32s(0xffff_0000))
+        };
+        simd.transmute_f32s_u32s(bits)
     }
 
     fn words(values: &[Self]) -> &[u32] {
@@ -81,10 +80,13 @@ impl Stored for f16 {
     }
 
     #[inline(always)]
-    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 4] {
-        let odd = simd.wrapping_dyn_shr_u32s(vector, simd.splat_u32s(16));
-        let (even, odd) = (widen_f16(simd, vector), widen_f16(simd, odd));
-        [even, odd, odd, odd]
+    fn part<S: Simd>(simd: S, vector: S::u32s, part: usize) -> S::f32s {
+        let half = if part == 0 {
+            vector
+        } else {
+            simd.wrapping_dyn_shr_u32s(vector, simd.splat_u32s(16))
+        };
+        widen_f16(simd, half)
     }
 
     fn words(values: &[Self]) -> &[u32] {
@@ -108,18 +110,14 @@ impl Stored for Code {
     }
 
     #[inline(always)]
-    fn load<S: Simd>(simd: S, vector: S::u32s) -> [S::f32s; 4] {
+    fn part<S: Simd>(simd: S, vector: S::u32s, part: usize) -> S::f32s {
         /// 2^23: in its lowest bits stand whole numbers.
         const WHOLE: f32 = 8_388_608.0;
-        let mut out = [simd.splat_f32s(0.0); 4];
-        for (i, out) in out.iter_mut().enumerate() {
-            let byte = simd.wrapping_dyn_shr_u32s(vector, simd.splat_u32s(8 * i as u32));
-            let byte = simd.and_u32s(byte, simd.splat_u32s(0xff));
-            let whole = simd.or_u32s(byte, simd.splat_u32s(WHOLE.to_bits()));
-            let zero = simd.splat_f32s(WHOLE + f32::from(Int8::ZERO));
-            *out = simd.sub_f32s(simd.transmute_f32s_u32s(whole), zero);
-        }
-        out
+        let byte = simd.wrapping_dyn_shr_u32s(vector, simd.splat_u32s(8 * part as u32));
+        let byte = simd.and_u32s(byte, simd.splat_u32s(0xff));
+        let whole = simd.or_u32s(byte, simd.splat_u32s(WHOLE.to_bits()));
+        let zero = simd.splat_f32s(WHOLE + f32::from(Int8::ZERO));
+        simd.sub_f32s(simd.transmute_f32s_u32s(whole), zero)
     }
 
     fn words(values: &[Self]) -> &[u32] {

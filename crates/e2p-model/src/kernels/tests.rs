@@ -19,7 +19,7 @@ const BATCHES: [usize; 4] = [0, 1, 3, 41];
 /// Widths that fill vectors of 4, 8 and 16 values, and that do not.
 const WIDTHS: [usize; 7] = [1, 2, 7, 16, 33, 64, 576];
 
-pub(super) fn random<const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<D> {
+pub(crate) fn random<const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<D> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let n = shape.iter().product();
     let values: Vec<f32> = (0..n).map(|_| 6.0 * rng.random::<f32>() - 3.0).collect();
