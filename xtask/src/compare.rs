@@ -17,11 +17,20 @@ use crate::workspace;
 const REFERENCE: &str = "pytorch-f32";
 
 /// Name, command line arguments before the model directory, relative tolerance of the checksum.
-const ENGINES: [(&str, &[&str], f64); 4] = [
+const ENGINES: [(&str, &[&str], f64); 5] = [
     (REFERENCE, &["f32"], 0.0),
     ("pytorch-bf16", &["bf16"], 0.05),
     ("e2p-f32", &["f32"], 1e-3),
     ("e2p-bf16-weights", &["bf16"], 1e-3),
+    // Rounded weights give another model; the norm of its logits says that it is near the same one.
+    ("e2p-int8-weights", &["int8"], 0.01),
+];
+
+/// Bytes of a weight in each of our storages.
+const WEIGHT_BYTES: [(&str, f64); 3] = [
+    ("e2p-f32", 4.0),
+    ("e2p-bf16-weights", 2.0),
+    ("e2p-int8-weights", 1.0),
 ];
 
 /// What an engine said about a case.
@@ -52,7 +61,10 @@ pub(crate) fn run(sh: &Shell, filter: Option<&str>, only: Option<&str>) -> Resul
     let cases = cases["case"]
         .as_array()
         .context("cases.toml has [[case]] tables")?;
-    let (dir, machine) = (results_dir(sh)?, machine(sh));
+    let (dir, mut machine) = (results_dir(sh)?, machine(sh));
+    let limits = cmd!(sh, "target/release/e2p_engine machine").read()?;
+    machine["limits"] = serde_json::from_str(&limits)?;
+    machine["weights"] = json!(fs::metadata(model.join("model.safetensors"))?.len() / 2); // bf16 on disk
     let path = dir.join("measured.json");
     // A case measured again on the same day replaces its rows; the others stay.
     let mut measured: Value = match fs::read_to_string(&path) {
@@ -256,9 +268,10 @@ fn write(sh: &Shell, dir: &Path, cases: &[Value], measured: &Value, machine: &Va
             )?;
         }
     }
+    let promises = promises(cases, measured, machine)?;
     let machine = serde_json::to_string_pretty(machine)?;
     let page = format!(
-        "Written by `cargo xtask bench compare`; do not edit.\n\n{markdown}\nA ratio above 1 is faster than PyTorch.\nTimes are medians; every engine's loss, gradient norm or logit norm agreed with PyTorch f32 first.\ncandle and llama.cpp: not measured.\n\n{what}\nMachine:\n\n```json\n{machine}\n```\n"
+        "Written by `cargo xtask bench compare`; do not edit.\n\n{markdown}\n{promises}\nA ratio above 1 is faster than PyTorch.\nTimes are medians; every engine's loss, gradient norm or logit norm agreed with PyTorch f32 first.\ncandle and llama.cpp: not measured.\n\n{what}\nMachine:\n\n```json\n{machine}\n```\n"
     );
     sh.write_file(dir.join("env.json"), format!("{machine}\n"))?;
     sh.write_file(dir.join("compare.csv"), csv)?;
@@ -266,4 +279,63 @@ fn write(sh: &Shell, dir: &Path, cases: &[Value], measured: &Value, machine: &Va
     sh.write_file("docs/BENCHMARKS.md", format!("# Benchmarks\n\n{page}"))?;
     println!("{markdown}");
     Ok(())
+}
+
+/// What the project promised and whether it holds, as a table.
+fn promises(cases: &[Value], measured: &Value, machine: &Value) -> Result<String> {
+    let mut out = String::from("| promise | storage | found | holds |\n|---|---|---|---|\n");
+    let time = |case: &str, engine: &str| summary(&measured[case][engine]).map(|(time, _, _)| time);
+    let peak = |case: &str, engine: &str| measured[case][engine]["peak_mib"].as_f64();
+    let mut line = |what: &str, engine: &str, found: Option<f64>, holds: &dyn Fn(f64) -> bool| {
+        let (found, holds) = found.map_or(("not measured".to_owned(), "?"), |found| {
+            (
+                format!("{found:.2}"),
+                if holds(found) { "yes" } else { "no" },
+            )
+        });
+        writeln!(out, "| {what} | {engine} | {found} | {holds} |")
+    };
+    let rates = ["read_gb_per_s", "product_gflop_per_s"].map(|key| machine["limits"][key].as_f64());
+    let weights = machine["weights"].as_f64();
+    for (engine, bytes) in WEIGHT_BYTES {
+        for case in cases {
+            let name = case["name"].as_str().unwrap_or_default();
+            let Some(at_least) = case["at_least"].as_f64() else {
+                continue;
+            };
+            let ratio = time(name, REFERENCE).zip(time(name, engine));
+            let ratio = ratio.map(|(reference, own)| reference / own);
+            let what = format!("`{name}`: at least {at_least} × PyTorch f32");
+            line(&what, engine, ratio, &|found| found >= at_least)?;
+        }
+        let memory = peak("train_after_bos", engine).zip(peak("train_after_bos", REFERENCE));
+        let share = memory.map(|(own, reference)| own / reference);
+        let what = "`train_after_bos`: at most 0.55 of PyTorch f32's peak memory";
+        line(what, engine, share, &|found| found <= 0.55)?;
+        let read = time("decode_1", engine).zip(weights).zip(rates[0]);
+        let share = read.map(|((time, weights), rate)| weights * bytes / time / 1e9 / rate);
+        let what = "`decode_1`: at least 0.7 of the memory's bandwidth";
+        line(what, engine, share, &|found| found >= 0.7)?;
+        let users = time("decode_1", engine).zip(time("decode_16", engine));
+        let users = users.map(|(one, sixteen)| 16.0 * one / sixteen);
+        let what = "`decode_16`: at least 6 × the tokens/s of one user";
+        line(what, engine, users, &|found| found >= 6.0)?;
+        // Two products for each user: 256 × 576 and 576 × 576.
+        let rows = cases.iter().find(|case| case["name"] == "project");
+        let flops = rows
+            .and_then(|case| case["rows"].as_f64())
+            .map(|rows| 2.0 * rows * 576.0 * (256.0 + 576.0));
+        let projected = time("project", engine).zip(flops).zip(rates[1]);
+        let share = projected.map(|((time, flops), rate)| flops / time / 1e9 / rate);
+        let what = "`project`: at least 0.6 of the product's peak";
+        line(what, engine, share, &|found| found >= 0.6)?;
+        let start = time("cold_start", engine);
+        line(
+            "`cold_start`: seconds, below 0.5",
+            engine,
+            start,
+            &|found| found < 0.5,
+        )?;
+    }
+    Ok(out)
 }

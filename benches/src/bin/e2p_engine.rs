@@ -1,4 +1,5 @@
-//! This project as an engine of `cargo xtask bench compare`: `e2p_engine STORAGE DIR CASE` runs one case and prints one line of JSON.
+//! This project as an engine of `cargo xtask bench compare`: `e2p_engine STORAGE DIR CASE` runs one case and prints one line of JSON;
+//! `e2p_engine machine` measures what the machine can do at most.
 #![allow(missing_docs, clippy::print_stdout)]
 
 use std::path::Path;
@@ -93,8 +94,11 @@ fn last_logits(decoder: &Decoder, hidden: Tensor<3>) -> Fallible<Vec<f32>> {
 fn main() -> Fallible<()> {
     let began = Instant::now();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == ["machine"] {
+        return machine();
+    }
     let [storage, dir, case] = arguments.as_slice() else {
-        return Err("usage: e2p_engine STORAGE DIR CASE".into());
+        return Err("usage: e2p_engine STORAGE DIR CASE | e2p_engine machine".into());
     };
     let case: Case = serde_json::from_str(case)?;
     let device = Device::default();
@@ -131,6 +135,58 @@ fn main() -> Fallible<()> {
     };
     println!("{}", serde_json::to_string(&found)?);
     Ok(())
+}
+
+/// Prints how fast all cores together read memory, and how fast the frozen stack's product is where nothing is in its way.
+fn machine() -> Fallible<()> {
+    let best = |f: &mut dyn FnMut()| {
+        let seconds = (0..12).map(|_| {
+            let began = Instant::now();
+            f();
+            began.elapsed().as_secs_f64()
+        });
+        seconds.fold(f64::INFINITY, f64::min)
+    };
+    // Far more than the caches hold; summed in parts so that nothing but memory is in the way.
+    let values = vec![1.0f32; 96 << 20];
+    let n_threads = std::thread::available_parallelism()?.get();
+    let read = best(&mut || {
+        let part = values.len().div_ceil(n_threads);
+        let total: f32 = std::thread::scope(|scope| {
+            let sums: Vec<_> = values
+                .chunks(part)
+                .map(|part| scope.spawn(move || sum(part)))
+                .collect();
+            sums.into_iter().filter_map(|sum| sum.join().ok()).sum()
+        });
+        std::hint::black_box(total);
+    });
+    let (rows, width) = (4096, 576);
+    let device = Device::default();
+    let tensor = |n: usize, m: usize| {
+        Tensor::<2>::from_data(TensorData::new(numbers(n * m, 50.0), [n, m]), &device)
+    };
+    let (x, weight) = (tensor(rows, width), tensor(width, width));
+    let product = best(&mut || {
+        std::hint::black_box(e2p_model::ops::linear(x.clone(), weight.clone(), None));
+    });
+    let found = serde_json::json!({
+        "read_gb_per_s": (4 * values.len()) as f64 / read / 1e9,
+        "product_gflop_per_s": (2 * rows * width * width) as f64 / product / 1e9,
+    });
+    println!("{found}");
+    Ok(())
+}
+
+/// In 64 sums side by side, which becomes wide loads.
+fn sum(values: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 64];
+    for chunk in values.as_chunks::<64>().0 {
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum += value;
+        }
+    }
+    sums.iter().sum()
 }
 
 fn options(storage: &str) -> Fallible<LoadOptions> {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{assert_close_within, device, tiny, tiny_configs, values};
+use common::{assert_close_within, device, tiny, tiny_configs, tolerance, values};
 use e2p_model::burn::tensor::{Tensor, TensorData, activation, s};
 use e2p_model::{Decoder, Keep, KvCache, Padding, TargetScores};
 
@@ -80,11 +80,12 @@ fn the_backward_pass_by_hand_equals_autodiff_for_every_family() {
                 largest > 1e-2,
                 "{what}: the gradient is large enough to compare"
             );
+            let (rel, abs) = tolerance();
             assert_close_within(
                 gradient,
                 expected.clone(),
-                1e-4,
-                2e-5 * largest.max(1.0),
+                rel,
+                2.0 * abs * largest.max(1.0),
                 &what,
             );
         }
