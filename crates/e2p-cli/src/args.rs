@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "e2p",
     version,
+    long_version = crate::device::version(),
     arg_required_else_help = true,
     max_term_width = 100
 )]

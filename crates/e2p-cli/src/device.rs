@@ -24,6 +24,17 @@ const COMPILED: &[&str] = &[
     "flex",
 ];
 
+/// What `--version` says behind the name: version, revision and what is compiled in.
+pub(crate) fn version() -> String {
+    let hub = if cfg!(feature = "hub") { "yes" } else { "no" };
+    format!(
+        "{} (revision {})\nbackends: {}\ndownloads from a hub: {hub}",
+        env!("CARGO_PKG_VERSION"),
+        env!("E2P_REVISION"),
+        COMPILED.join(", "),
+    )
+}
+
 /// A device and what to call it. Preferred variable name: `chosen`.
 #[derive(Debug, Clone)]
 pub(crate) struct Chosen {

@@ -10,6 +10,7 @@ mod eval;
 mod gradients;
 mod inputs;
 mod loss;
+mod memory;
 pub mod metrics;
 mod observe;
 mod pretrain;

@@ -131,6 +131,8 @@ pub struct TrainRecipe {
     pub checkpoint_every: usize,
     /// Memory for keys and values of fixed prompts, in MiB; what does not fit is computed again each time.
     pub earlier_cache_mib: usize,
+    /// Memory for one forward and backward pass, in MiB; a batch that needs more goes in parts, for the same step. 0: no limit.
+    pub pass_mib: usize,
     /// Keep only layer inputs and compute the rest again in the backward pass: less memory, a third more time.
     pub recompute: bool,
 }
@@ -220,6 +222,7 @@ impl Default for TrainRecipe {
             patience: 0,
             checkpoint_every: 100,
             earlier_cache_mib: 512,
+            pass_mib: 0,
             recompute: false,
         }
     }

@@ -23,6 +23,7 @@ use crate::error::{Result, TrainError};
 use crate::gradients::{clip, grad_norm};
 use crate::inputs::{Inputs, TokenizedExample};
 use crate::loss::{Comparison, LossScale, batch_loss};
+use crate::memory::parts;
 use crate::observe::{Observer, StepReport, ValidReport};
 use crate::recipe::Recipe;
 use crate::run_dir::{MetricsLine, RunDir, RunInputs, State};
@@ -157,17 +158,35 @@ pub fn train(
             );
         }
         let within = state.step % steps_per_epoch * recipe.train.accumulate;
-        let micro_batches = &order.1[within..(within + recipe.train.accumulate).min(order.1.len())];
+        let batches = &order.1[within..(within + recipe.train.accumulate).min(order.1.len())];
+        let micro_batches: Vec<&[usize]> = if recipe.train.pass_mib == 0 {
+            batches.iter().map(Vec::as_slice).collect()
+        } else {
+            let budget = recipe.train.pass_mib << 20;
+            let row = |index: usize| &examples[index].row;
+            let parts = |batch| {
+                parts(
+                    batch,
+                    row,
+                    decoder.config(),
+                    projector.n_prefix(),
+                    keep,
+                    budget,
+                )
+            };
+            batches.iter().flat_map(|batch| parts(batch)).collect()
+        };
         let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed ^ 0x5eed);
         rng.set_stream(state.step as u64);
         device.seed(rng.random());
 
         let n_targets: usize = micro_batches
             .iter()
+            .copied()
             .flatten()
             .map(|index| examples[*index].row.n_targets)
             .sum();
-        let n_rows: usize = micro_batches.iter().map(Vec::len).sum();
+        let n_rows: usize = micro_batches.iter().map(|part| part.len()).sum();
         let mut accumulator = GradientsAccumulator::new();
         let (mut nll, mut extra, mut tokens) = (0.0, 0.0, 0);
         for indices in micro_batches {

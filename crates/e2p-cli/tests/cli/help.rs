@@ -16,6 +16,25 @@ fn help_is_the_reference() {
 }
 
 #[test]
+fn the_version_names_revision_and_backends() {
+    let text = stdout(&mut e2p(["--version"]));
+    let mut lines = text.lines();
+    let first = lines.next().unwrap();
+    assert!(
+        first.starts_with(concat!("e2p ", env!("CARGO_PKG_VERSION"), " (revision ")),
+        "{first}"
+    );
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .split(", ")
+            .any(|name| name.ends_with("flex"))
+    );
+    assert_eq!(stdout(&mut e2p(["-V"])).lines().count(), 1);
+}
+
+#[test]
 fn usage_errors_exit_with_2() {
     assert_snapshot!("usage_none", shown(&mut e2p([""; 0]), &[]));
     assert_snapshot!("usage_unknown_verb", shown(&mut e2p(["scare"]), &[]));
