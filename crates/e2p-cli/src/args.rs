@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "e2p",
     version,
-    long_version = crate::device::version(),
+    long_version = crate::device::VERSION.as_str(),
     arg_required_else_help = true,
     max_term_width = 100
 )]

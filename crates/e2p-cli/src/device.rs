@@ -1,6 +1,7 @@
 //! Which backends are compiled in and which device computes. The only file that asks for backend features.
 
 use std::panic::{self, UnwindSafe};
+use std::sync::LazyLock;
 
 use anyhow::anyhow;
 use e2p_model::burn::tensor::{Device, DeviceType, Tensor};
@@ -25,7 +26,7 @@ const COMPILED: &[&str] = &[
 ];
 
 /// What `--version` says behind the name: version, revision and what is compiled in.
-pub(crate) fn version() -> String {
+pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
     let hub = if cfg!(feature = "hub") { "yes" } else { "no" };
     format!(
         "{} (revision {})\nbackends: {}\ndownloads from a hub: {hub}",
@@ -33,7 +34,7 @@ pub(crate) fn version() -> String {
         env!("E2P_REVISION"),
         COMPILED.join(", "),
     )
-}
+});
 
 /// A device and what to call it. Preferred variable name: `chosen`.
 #[derive(Debug, Clone)]

@@ -35,6 +35,16 @@ pub(crate) enum Earlier<'a> {
     Constant(Slots<'a>),
 }
 
+impl Earlier<'_> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Append(cache, _) => cache.is_empty(),
+            Self::Constant(_) => false,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct SelfAttention {
     /// Query, key and value projections stacked: one product instead of three.
@@ -144,7 +154,9 @@ impl SelfAttention {
             let k = place(raw_k.clone(), self.k_norm.as_ref(), pass);
             (q, k, v, self.q_norm.is_some().then_some((raw_q, raw_k)))
         };
-        let is_few = n_queries * self.n_heads / self.n_kv_heads <= kernels::FEW_QUERIES;
+        // Never for a prompt: the keys and values that it leaves are kept, and must not depend on the longest row that was computed with it.
+        let is_few = !earlier.is_empty()
+            && n_queries * self.n_heads / self.n_kv_heads <= kernels::FEW_QUERIES;
         if is_kernel && !keep && is_few {
             let mixed = self.attend(q, k, v, pass, earlier);
             return (self.o_proj.forward(merge_heads([mixed], None, 0)), None);

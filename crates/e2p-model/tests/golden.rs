@@ -235,7 +235,7 @@ fn the_logits_of_a_checkpoint_rounded_to_8_bits_stay_near() {
         };
         let off = norm(&mut rounded.iter().zip(&exact).map(|(a, b)| a - b));
         let all = norm(&mut exact.iter().copied());
-        assert!(off > 0.0 && off < 0.03 * all, "{case}: {off} of {all}");
+        assert!(off > 0.0 && off < 0.05 * all, "{case}: {off} of {all}");
     }
 }
 

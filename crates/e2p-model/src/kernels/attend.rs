@@ -151,7 +151,8 @@ pub(crate) fn attend(
     let q = read(q);
     let task = group * n_queries * head_dim;
     make(shape, |y| {
-        for_single_rows(y, task, |index, y| {
+        // Two sums over the keys for each value, sixteen or so terms in the time of a write.
+        for_single_rows(y, task, task * n_keys / 8, |index, y| {
             let (row, head) = (index / n_kv_heads, index % n_kv_heads);
             let all: Vec<[&[f32]; 2]> = segments
                 .iter()

@@ -59,7 +59,7 @@ pub(crate) fn log_sums(logits: &Tensor<2>, targets: &[u32]) -> (Vec<f32>, Vec<f3
     let logits = read(logits.clone());
     let mut found = vec![0.0; 2 * targets.len()];
     // Two values a row, but a whole row of logits to read for them.
-    for_single_rows(&mut found, 2, |row, out| {
+    for_single_rows(&mut found, 2, vocab_size, |row, out| {
         let logits = &logits[row * vocab_size..][..vocab_size];
         out[0] = Arch::new().dispatch(LogSum(logits));
         out[1] = logits[targets[row] as usize];

@@ -12,8 +12,6 @@ use super::stored::Stored;
 
 /// Rows up to which this beats `product`.
 pub(crate) const FEW: usize = 48;
-/// Values of an output that is turned on all threads.
-const MANY: usize = 256 * 1024;
 /// Rows that share a load of weights, where there is more than one row.
 const ROWS: usize = 4;
 
@@ -201,12 +199,6 @@ pub(crate) fn few_rows<T: Stored>(x: &[f32], matrix: Matrix<'_, T>, y: &mut [f32
             *y = turned[row];
         }
     };
-    // Waking the other threads takes longer than turning the output of a layer, but not that of a head.
-    if y.len() < MANY {
-        y.chunks_exact_mut(d_out)
-            .enumerate()
-            .for_each(|(row, y)| turn(row, y));
-    } else {
-        for_single_rows(y, d_out, turn);
-    }
+    // The output of a layer is turned before another thread is awake, that of a head is not.
+    for_single_rows(y, d_out, d_out / 16, turn);
 }

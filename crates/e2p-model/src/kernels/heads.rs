@@ -85,21 +85,26 @@ pub(crate) fn split(
     let rows = read(rows.clone());
     let angles = rotation.map(Angles::new);
     make([batch_size, n_heads, seq_len, head_dim], |heads| {
-        for_single_rows(heads, seq_len * head_dim, |index, head| {
-            let (row, of_row) = (index / n_heads, index % n_heads);
-            let source = rows[row * seq_len * width..][..seq_len * width].chunks_exact(width);
-            for (to, from) in head.chunks_exact_mut(head_dim).zip(source) {
-                to.copy_from_slice(&from[(first_head + of_row) * head_dim..][..head_dim]);
-            }
-            if let Some(angles) = &angles {
-                Arch::new().dispatch(Rotate {
-                    width: head_dim,
-                    angles: angles.at(row, seq_len, 0, head.len(), head_dim),
-                    sign: 1.0,
-                    values: head,
-                });
-            }
-        });
+        for_single_rows(
+            heads,
+            seq_len * head_dim,
+            seq_len * head_dim,
+            |index, head| {
+                let (row, of_row) = (index / n_heads, index % n_heads);
+                let source = rows[row * seq_len * width..][..seq_len * width].chunks_exact(width);
+                for (to, from) in head.chunks_exact_mut(head_dim).zip(source) {
+                    to.copy_from_slice(&from[(first_head + of_row) * head_dim..][..head_dim]);
+                }
+                if let Some(angles) = &angles {
+                    Arch::new().dispatch(Rotate {
+                        width: head_dim,
+                        angles: angles.at(row, seq_len, 0, head.len(), head_dim),
+                        sign: 1.0,
+                        values: head,
+                    });
+                }
+            },
+        );
     })
 }
 
@@ -108,14 +113,19 @@ pub(crate) fn rotate(heads: Tensor<4>, rotation: &Rotation, back: bool) -> Tenso
     let [_, n_heads, seq_len, head_dim] = heads.dims();
     let angles = Angles::new(rotation);
     change(heads, |heads| {
-        for_single_rows(heads, seq_len * head_dim, |index, head| {
-            Arch::new().dispatch(Rotate {
-                width: head_dim,
-                angles: angles.at(index / n_heads, seq_len, 0, head.len(), head_dim),
-                sign: if back { -1.0 } else { 1.0 },
-                values: head,
-            });
-        });
+        for_single_rows(
+            heads,
+            seq_len * head_dim,
+            seq_len * head_dim,
+            |index, head| {
+                Arch::new().dispatch(Rotate {
+                    width: head_dim,
+                    angles: angles.at(index / n_heads, seq_len, 0, head.len(), head_dim),
+                    sign: if back { -1.0 } else { 1.0 },
+                    values: head,
+                });
+            },
+        );
     })
 }
 
@@ -133,7 +143,7 @@ pub(crate) fn merge<const N: usize>(
     let parts = parts.map(read);
     let angles = rotation.map(Angles::new);
     make([batch_size, seq_len, width], |rows| {
-        for_single_rows(rows, width, |index, out| {
+        for_single_rows(rows, width, width, |index, out| {
             let (row, slot) = (index / seq_len, index % seq_len);
             let mut out = out.chunks_exact_mut(head_dim);
             for (part, (values, n_heads)) in parts.iter().zip(n_heads).enumerate() {

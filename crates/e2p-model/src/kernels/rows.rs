@@ -36,14 +36,23 @@ pub(crate) fn for_rows(values: &mut [f32], width: usize, f: impl Fn(usize, &mut 
         .for_each(|(index, rows)| f(index * block, rows));
 }
 
-/// Calls `f(index, row)` for every row of `width` values, on all threads; each row is worth a task, whatever it writes.
+/// Calls `f(index, row)` for every row of `width` values, on all threads when there is enough to do: a row takes as long as writing `work`
+/// values.
 pub(crate) fn for_single_rows(
     values: &mut [f32],
     width: usize,
+    work: usize,
     f: impl Fn(usize, &mut [f32]) + Sync,
 ) {
     if values.is_empty() {
         return;
+    }
+    if values.len() / width * work <= TASK {
+        // Waking another thread takes longer.
+        return values
+            .chunks_mut(width)
+            .enumerate()
+            .for_each(|(index, row)| f(index, row));
     }
     values
         .par_chunks_mut(width)
