@@ -78,7 +78,13 @@ impl Decoder {
         );
         let (first, row_starts) =
             earlier.map_or((0, &[][..]), |cache| (cache.len(), cache.row_starts()));
-        let pass = self.pass(&inputs_embeds, row_starts, first)?;
+        // Behind its last selected slot a row may be padding, which nobody looks at: a batch of rows that fit can be longer than the context.
+        let longest_row = selected
+            .iter()
+            .map(|(row, slot)| first + slot + 1 - row_starts.get(*row).copied().unwrap_or(0))
+            .max()
+            .unwrap_or(0);
+        let pass = self.pass(&inputs_embeds, row_starts, first, longest_row)?;
         Ok(kernels::on_workers(self.device(), || {
             let mut x = self.place(inputs_embeds, row_starts, first);
             let mut layers = Vec::with_capacity(self.layers.len());

@@ -292,7 +292,7 @@ impl Decoder {
         inputs_embeds: Tensor<3>,
         row_starts: &[usize],
     ) -> Result<Tensor<3>> {
-        let pass = self.pass(&inputs_embeds, row_starts, 0)?;
+        let pass = self.whole_pass(&inputs_embeds, row_starts, 0)?;
         Ok(kernels::on_workers(&self.device, || {
             let mut x = self.place(inputs_embeds, row_starts, 0);
             for layer in &self.layers {
@@ -326,7 +326,7 @@ impl Decoder {
         let n_new = inputs_embeds.dims()[1];
         cache.check_room(n_new)?;
         let row_starts = cache.row_starts().to_vec();
-        let pass = self.pass(&inputs_embeds, &row_starts, first)?;
+        let pass = self.whole_pass(&inputs_embeds, &row_starts, first)?;
         let hidden = kernels::on_workers(&self.device, || {
             let mut x = self.place(inputs_embeds, &row_starts, first);
             for (index, layer) in self.layers.iter().enumerate() {
@@ -349,7 +349,7 @@ impl Decoder {
         inputs_embeds: Tensor<3>,
         row_starts: &[usize],
     ) -> Result<Vec<Tensor<3>>> {
-        let pass = self.pass(&inputs_embeds, row_starts, 0)?;
+        let pass = self.whole_pass(&inputs_embeds, row_starts, 0)?;
         let mut x = self.place(inputs_embeds, row_starts, 0);
         let mut states = vec![x.clone()];
         for layer in &self.layers {
@@ -365,23 +365,35 @@ impl Decoder {
         kernels::on_workers(&self.device, || self.lm_head.forward_rows(hidden))
     }
 
-    /// What the layers of a pass over `inputs_embeds` share, its first slot being `first`.
-    pub(crate) fn pass(
+    /// [`Self::pass`] of rows that all end with the batch.
+    fn whole_pass(
         &self,
         inputs_embeds: &Tensor<3>,
         row_starts: &[usize],
         first: usize,
     ) -> Result<Pass> {
-        let n_new = inputs_embeds.dims()[1];
         let shortest_padding = row_starts.iter().min().copied().unwrap_or(0);
-        let longest_row = first + n_new - shortest_padding;
+        let longest_row = first + inputs_embeds.dims()[1] - shortest_padding;
+        self.pass(inputs_embeds, row_starts, first, longest_row)
+    }
+
+    /// What the layers of a pass over `inputs_embeds` share, its first slot being `first`. Nothing beyond the `longest_row` first slots of a
+    /// row is looked at.
+    pub(crate) fn pass(
+        &self,
+        inputs_embeds: &Tensor<3>,
+        row_starts: &[usize],
+        first: usize,
+        longest_row: usize,
+    ) -> Result<Pass> {
+        let n_new = inputs_embeds.dims()[1];
         if longest_row > self.config.max_seq_len {
             return Err(ModelError::ContextOverflow {
                 needed: longest_row,
                 context: self.config.max_seq_len,
             });
         }
-        let positions = mask::positions(row_starts, first, n_new);
+        let positions = self.positions(row_starts, first, n_new);
         Ok(Pass {
             rotation: self
                 .rotary
@@ -392,6 +404,16 @@ impl Decoder {
                 first,
             },
         })
+    }
+
+    /// The position of every slot; those beyond the context, which only padding has, are its last one.
+    fn positions(&self, row_starts: &[usize], first: usize, n_new: usize) -> Vec<Vec<usize>> {
+        let last = self.config.max_seq_len - 1;
+        let mut positions = mask::positions(row_starts, first, n_new);
+        for position in positions.iter_mut().flatten() {
+            *position = last.min(*position);
+        }
+        positions
     }
 
     /// Adds learned positions, for the families that have them.
@@ -405,7 +427,7 @@ impl Decoder {
             return inputs_embeds;
         };
         let [_, n_new, d_model] = inputs_embeds.dims();
-        let positions = mask::positions(row_starts, first, n_new);
+        let positions = self.positions(row_starts, first, n_new);
         let n_rows = positions.len();
         let flat: Vec<i32> = positions
             .into_iter()

@@ -5,7 +5,7 @@ mod common;
 
 use common::{assert_close, device, tiny, tiny_configs, tiny_llama_config};
 use e2p_model::burn::tensor::{Int, Tensor, s};
-use e2p_model::{Decoder, KvCache, ModelError, Padding};
+use e2p_model::{Decoder, Keep, KvCache, ModelError, Padding};
 
 const IDS: [u32; 9] = [3, 14, 15, 9, 26, 5, 35, 8, 30];
 
@@ -224,6 +224,51 @@ fn a_sequence_beyond_the_context_is_refused_with_both_numbers() {
         cache.is_empty(),
         "a refused pass leaves the cache as it was"
     );
+}
+
+#[test]
+fn rows_that_fit_may_form_a_batch_longer_than_the_context() {
+    for mut config in tiny_configs() {
+        config.max_seq_len = 10;
+        let decoder = tiny(config, 9);
+        // Nine slots before and one behind, and two before and five behind: together fourteen slots.
+        let (before, after) = ([&IDS[..9], &IDS[4..6]], [&IDS[..1], &IDS[..5]]);
+        let (old, starts) = decoder.embed_rows(&before, Padding::Left).unwrap();
+        let mut cache = decoder.new_cache(starts, 9);
+        decoder.forward_cached(old, &mut cache).unwrap();
+        let (new, _) = decoder.embed_rows(&after, Padding::Right).unwrap();
+        let score = |selected: &[(usize, usize)]| {
+            decoder
+                .forward_recorded(new.clone(), Some(&cache), selected, Keep::Activations)
+                .map(|found| found.0)
+        };
+        let found = score(&[(0, 0), (1, 4)]).unwrap();
+        for row in 0..2 {
+            let ids = [before[row], after[row]].concat();
+            let alone = logits(
+                &decoder,
+                decoder.forward_embeds(embeds(&decoder, &ids), &[]).unwrap(),
+            );
+            let last = ids.len() - 1;
+            assert_close(
+                found.clone().slice(s![row..row + 1, ..]),
+                alone.slice(s![last..last + 1, ..]),
+                &decoder.config().model_type,
+            );
+        }
+        // A slot beyond the context that somebody looks at is refused.
+        let refused = score(&[(0, 1)]).unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                ModelError::ContextOverflow {
+                    needed: 11,
+                    context: 10
+                }
+            ),
+            "{refused}"
+        );
+    }
 }
 
 #[test]

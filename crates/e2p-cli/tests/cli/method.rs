@@ -8,7 +8,7 @@ use e2p_train::burn::tensor::Device;
 use e2p_train::{PretrainRecipe, World, WorldSize, pretrain};
 use serde_json::Value;
 
-use crate::support::{e2p, shown, stdout};
+use crate::support::{e2p, golden, shown, stdout};
 
 /// A world in which nothing is learned and everything runs.
 fn world(dir: &Path) {
@@ -63,6 +63,83 @@ fn train(dir: &Path, run: &str, more: &[&str]) -> Command {
 
 fn adapter(dir: &Path, run: &str) -> Vec<u8> {
     std::fs::read(dir.join(run).join("adapter/adapter_model.safetensors")).unwrap()
+}
+
+/// PENS and LaMP from raw files to a report, so that whoever has the licence only supplies the files.
+#[test]
+fn the_worlds_of_pens_and_lamp_go_from_files_to_a_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    world(dir); // for its backbone
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2p-data/tests/fixtures");
+    let path = |name: &str| dir.join(name).display().to_string();
+    let (bert, backbone) = (golden("bert").display().to_string(), path("backbone"));
+    for (task, prepare, embed, recipe, metrics) in [
+        (
+            "pens_world",
+            vec!["pens", "--body-words", "6", "--prompt", "{body} ="],
+            vec!["interactions", "--dim", "8", "--iterations", "2"],
+            "headlines",
+            &["nll", "rouge_l"][..],
+        ),
+        (
+            "lamp2_world",
+            vec!["lamp"],
+            vec!["text", "--encoder", &bert],
+            "headlines",
+            &["nll", "accuracy"],
+        ),
+        (
+            "lamp7_world",
+            vec!["lamp"],
+            vec!["text", "--encoder", &bert],
+            "headlines",
+            &["nll", "rouge_l"],
+        ),
+    ] {
+        let (data, users) = (
+            path(&format!("{task}-data")),
+            path(&format!("{task}.safetensors")),
+        );
+        let run = path(&format!("{task}-run"));
+        let input = fixtures.join(task);
+        let mut command = e2p(["prepare"]);
+        command
+            .args(&prepare)
+            .arg("--input")
+            .arg(&input)
+            .args(["--out", &data]);
+        stdout(&mut command);
+        let mut command = e2p(["embed"]);
+        stdout(
+            command
+                .args(&embed)
+                .args(["--data", &data, "--out", &users]),
+        );
+        let mut command = e2p(["train", recipe, "--baseline", "--quiet", "--out", &run]);
+        for set in [
+            format!("backbone={backbone}"),
+            format!("data={data}"),
+            format!("users={users}"),
+            "train.max_steps=2".into(),
+            "train.batch_size=4".into(),
+            "train.eval_examples=4".into(),
+        ] {
+            command.args(["--set", &set]);
+        }
+        stdout(&mut command);
+        let mut command = e2p(["eval", &run, "--limit", "12", "--generate", "4", "--quiet"]);
+        command.args(["--split", "valid"]);
+        let table = stdout(&mut command);
+        let report = std::fs::read(Path::new(&run).join("report.json")).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        for condition in ["none", "soft_prompt", "e2p", "e2p_shuffled"] {
+            for metric in metrics {
+                let value = &report["conditions"][condition][metric]["value"];
+                assert!(value.is_number(), "{task}: {condition} {metric} in {table}");
+            }
+        }
+    }
 }
 
 #[test]

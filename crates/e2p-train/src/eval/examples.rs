@@ -77,8 +77,14 @@ pub(crate) fn read(
         } else {
             ProfileText::Without
         };
-        let prompt = encoder.prompt(&example, own, target.len())?;
-        let text_prompt = encoder.prompt(&example, profile, target.len())?;
+        // The prompt leaves room for every candidate, so that all are ranked behind the same one.
+        let mut room = target.len();
+        for candidate in &example.candidates {
+            let ids = encoder.target(&example, candidate)?;
+            room = room.max(ids.map_or(0, |ids| ids.len()));
+        }
+        let prompt = encoder.prompt(&example, own, room)?;
+        let text_prompt = encoder.prompt(&example, profile, room)?;
         examples.push(EvalExample {
             example,
             user,
