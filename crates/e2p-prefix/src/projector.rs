@@ -6,7 +6,7 @@
 //! puts in a row's place, and, with the projector unused, the `soft_prompt` baseline.
 
 use burn::module::{Module, Param, ParamId};
-use burn::nn::{Dropout, DropoutConfig, Linear};
+use burn::nn::Linear;
 use burn::tensor::{Bool, Device, Tensor, TensorData, activation};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -30,7 +30,6 @@ pub struct Projector {
     scale: Param<Tensor<1>>,
     /// The prefix of a user that nobody knows, `[n_prefix, d_model]`.
     default_prefix: Param<Tensor<2>>,
-    dropout: Dropout,
     #[module(skip)]
     n_prefix: usize,
     #[module(skip)]
@@ -110,7 +109,6 @@ impl ProjectorConfig {
                 )
                 .set_require_grad(is_learned),
             ),
-            dropout: DropoutConfig::new(self.dropout).init(),
             n_prefix: self.n_prefix,
             is_gelu: self.preset == Preset::Mlp,
         }
@@ -124,6 +122,23 @@ impl Projector {
     /// - `user_embedding`: `[batch_size, d_user]`, standardised by the embedding space
     /// - output: `[batch_size, n_prefix, d_model]`
     pub fn forward(&self, user_embedding: Tensor<2>) -> Tensor<3> {
+        self.forward_dropped(user_embedding, None)
+    }
+
+    /// [`Self::forward`] with the hidden layer multiplied by `dropout`: 0 for what is dropped, `1 / (1 - p)` for what stays. Presets without
+    /// a hidden layer have nothing to drop.
+    ///
+    /// The caller draws the factors: a generator that others in the process use too could not repeat a training run.
+    ///
+    /// # Shapes
+    /// - `user_embedding`: `[batch_size, d_user]`
+    /// - `dropout`: `[batch_size, d_hidden]`
+    /// - output: `[batch_size, n_prefix, d_model]`
+    pub fn forward_dropped(
+        &self,
+        user_embedding: Tensor<2>,
+        dropout: Option<Tensor<2>>,
+    ) -> Tensor<3> {
         let batch_size = user_embedding.dims()[0];
         let hidden = match &self.input {
             None => user_embedding.clone(),
@@ -134,7 +149,10 @@ impl Projector {
                 } else {
                     activation::silu(hidden)
                 };
-                self.dropout.forward(hidden)
+                match dropout {
+                    Some(dropout) => hidden * dropout,
+                    None => hidden,
+                }
             }
         };
         let projected = linear(&self.output, hidden);
@@ -157,16 +175,44 @@ impl Projector {
             .expand([batch_size, n_prefix, d_model])
     }
 
-    /// [`Self::forward`] with the default prefix in the rows where `is_default` is set (`[batch_size]`).
+    /// [`Self::forward_dropped`] with the default prefix in the rows where `is_default` is set (`[batch_size]`).
     pub fn forward_or_default(
         &self,
         user_embedding: Tensor<2>,
+        dropout: Option<Tensor<2>>,
         is_default: Tensor<1, Bool>,
     ) -> Tensor<3> {
-        let own = self.forward(user_embedding);
+        let own = self.forward_dropped(user_embedding, dropout);
         let dims = own.dims();
         let mask = is_default.reshape([dims[0], 1, 1]).expand(dims);
         own.mask_where(mask, self.default_prefix(dims[0]))
+    }
+
+    /// The projector with its weight matrices multiplied by `factor`: decoupled weight decay.
+    ///
+    /// Biases, the scale and the default prefix stay as they are: they hold what all users share, and a scale that decays silences the
+    /// prefix.
+    #[must_use]
+    pub fn with_weights_scaled(mut self, factor: f32) -> Self {
+        let layers = [
+            self.input.as_mut(),
+            Some(&mut self.output),
+            self.residual.as_mut(),
+        ];
+        for layer in layers.into_iter().flatten() {
+            layer.weight = layer.weight.clone().map(|weight| {
+                let is_learned = weight.is_require_grad();
+                Tensor::from_inner(weight.inner().mul_scalar(factor)).set_require_grad(is_learned)
+            });
+        }
+        self
+    }
+
+    /// Width of the hidden layer; 0 in the `linear` preset.
+    pub fn d_hidden(&self) -> usize {
+        self.input
+            .as_ref()
+            .map_or(0, |input| input.weight.dims()[1])
     }
 
     /// Soft tokens per user.

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use e2p_model::ops::FEW_ROWS;
 use e2p_model::{Decoder, KvCache};
 use e2p_prefix::{SplicedBatch, SplicedRow, prefill};
 
@@ -48,18 +49,20 @@ impl EarlierStore {
             .collect();
         new.sort();
         new.dedup();
-        // Everything that is missing in one padded pass, then a row each.
-        let computed = if new.is_empty() {
-            None
-        } else {
-            Some(prefill(decoder, &new)?)
-        };
+        // Short prompts alone, the others in one padded pass: what is kept must not depend on what was missing beside it.
+        let (alone, together): (Vec<&Vec<u32>>, Vec<&Vec<u32>>) =
+            new.into_iter().partition(|ids| ids.len() <= FEW_ROWS);
+        let mut computed = Vec::with_capacity(alone.len() + together.len());
+        for ids in alone {
+            computed.push((ids, prefill(decoder, &[ids])?.single_row(0)));
+        }
+        if !together.is_empty() {
+            let caches = prefill(decoder, &together)?;
+            let rows = together.iter().enumerate();
+            computed.extend(rows.map(|(index, ids)| (*ids, caches.single_row(index))));
+        }
         let mut fresh = HashMap::new();
-        for (index, ids) in new.into_iter().enumerate() {
-            let row = computed
-                .as_ref()
-                .expect("computed above when anything is new")
-                .single_row(index);
+        for (ids, row) in computed {
             if self.used + row.bytes() <= self.budget {
                 self.used += row.bytes();
                 self.rows.insert(ids.clone(), row);

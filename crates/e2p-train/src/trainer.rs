@@ -178,7 +178,6 @@ pub fn train(
         };
         let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed ^ 0x5eed);
         rng.set_stream(state.step as u64);
-        device.seed(rng.random());
 
         let n_targets: usize = micro_batches
             .iter()
@@ -257,6 +256,9 @@ pub fn train(
         }
         clip(&projector, &mut gradients, norm, recipe.optim.max_grad_norm);
         let lr = learning_rate(&recipe.optim, state.step, total_steps);
+        if recipe.method == Method::E2p {
+            projector = projector.with_weights_scaled(1.0 - lr as f32 * recipe.optim.weight_decay);
+        }
         projector = optimizer.step(lr, projector, gradients);
         state.step += 1;
 
@@ -337,13 +339,14 @@ pub fn train(
     })
 }
 
-/// AdamW as the recipe says; clipping is done over all parameters at once, in [`clip`].
+/// AdamW as the recipe says; clipping is done over all parameters at once, in [`clip`], and decay on the weight matrices alone, in
+/// [`Projector::with_weights_scaled`].
 fn optimizer(recipe: &Recipe) -> ModuleOptimizer {
     AdamWConfig::new()
         .with_beta_1(recipe.optim.beta_1)
         .with_beta_2(recipe.optim.beta_2)
         .with_epsilon(1e-8)
-        .with_weight_decay(recipe.optim.weight_decay)
+        .with_weight_decay(0.0)
         .init()
 }
 
@@ -369,11 +372,20 @@ fn prefixes(
             .collect::<Vec<f32>>();
         embeddings = embeddings + Tensor::from_data(TensorData::new(noise, shape), &device);
     }
+    let width = projector.d_hidden();
+    let p = recipe.projector.dropout;
+    let dropout = (p > 0.0 && width > 0).then(|| {
+        let kept = (1.0 / (1.0 - p)) as f32;
+        let factors: Vec<f32> = (0..chosen.len() * width)
+            .map(|_| if rng.random_bool(p) { 0.0 } else { kept })
+            .collect();
+        Tensor::from_data(TensorData::new(factors, [chosen.len(), width]), &device)
+    });
     let mask = Tensor::<1, Bool>::from_data(
         TensorData::new(is_default.to_vec(), [is_default.len()]),
         &device,
     );
-    projector.forward_or_default(embeddings, mask)
+    projector.forward_or_default(embeddings, dropout, mask)
 }
 
 /// A standard normal number (Box and Muller).

@@ -308,7 +308,7 @@ fn a_trained_adapter_is_evaluated_scored_with_and_asked() {
         ])
         .arg(&run)
         .arg("--backbone")
-        .arg(crate::support::golden("llama")),
+        .arg(golden("llama")),
         &paths,
     );
     assert!(

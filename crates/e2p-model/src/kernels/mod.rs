@@ -27,6 +27,7 @@ mod turn;
 pub(crate) use activate::{activate, activate_backward};
 pub(crate) use attend::{FEW_QUERIES, Segment, attend};
 pub(crate) use cross_entropy::{log_sums, softmax_minus_targets};
+pub(crate) use few_rows::FEW as FEW_ROWS;
 pub(crate) use flex::{are_on, serves, serves_weights};
 pub(crate) use frozen::{times, times_int8, times_int8_transposed, times_transposed};
 pub(crate) use heads::{merge, rotate, split};
