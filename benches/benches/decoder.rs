@@ -58,7 +58,7 @@ fn decoder(c: &mut Criterion) {
     group.bench_function("load", |b| b.iter(|| black_box(load())));
     let prompt = ids(16);
     group.bench_function("first token of 16", |b| {
-        b.iter(|| black_box(prefill(&load(), &prompt)))
+        b.iter(|| black_box(prefill(&load(), &prompt)));
     });
     group.finish();
 

@@ -241,12 +241,15 @@ fn default_device(backend: &str) -> Device {
         #[cfg(feature = "cuda")]
         "cuda" => Device::cuda(0),
         #[cfg(feature = "metal")]
-        "metal" => Device::metal(e2p_model::burn::tensor::DeviceKind::DefaultDevice),
+        "metal" => Device::metal(burn::tensor::DeviceKind::DefaultDevice),
         #[cfg(feature = "vulkan")]
-        "vulkan" => Device::vulkan(e2p_model::burn::tensor::DeviceKind::DefaultDevice),
+        "vulkan" => Device::vulkan(burn::tensor::DeviceKind::DefaultDevice),
         #[cfg(feature = "wgpu")]
-        "wgpu" => Device::wgpu(e2p_model::burn::tensor::DeviceKind::DefaultDevice),
-        _ => Device::flex(),
+        "wgpu" => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+        #[cfg(feature = "flex")]
+        "flex" => Device::flex(),
+        // Not reached: only names of compiled backends come here.
+        _ => Device::default(),
     }
 }
 

@@ -232,11 +232,7 @@ fn verify(pointer: &Path) -> anyhow::Result<()> {
     let mut file =
         File::open(&blob).with_context(|| format!("cannot read `{}`", blob.display()))?;
     io::copy(&mut file, &mut hash).with_context(|| format!("cannot read `{}`", blob.display()))?;
-    let found: String = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let found = format!("{:x}", hash.finalize());
     if found == expected {
         return Ok(());
     }

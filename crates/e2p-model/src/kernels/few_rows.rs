@@ -99,7 +99,9 @@ impl<T: Stored> Block<'_, T> {
             if let Some(scales) = self.scales {
                 let scales = &scales[index * WEIGHTS..];
                 for (y, scale) in y.chunks_exact_mut(n_rows).zip(scales) {
-                    y.iter_mut().for_each(|y| *y *= scale);
+                    for y in y {
+                        *y *= scale;
+                    }
                 }
             }
         }

@@ -161,6 +161,10 @@ pub(crate) use open::{Values, are_on, change, read, read_weights, serves, serves
 
 /// The values of a frozen matrix in the data type that they are stored in.
 #[derive(Clone, Copy)]
+#[cfg_attr(
+    not(feature = "flex"),
+    expect(dead_code, reason = "no tensor is served")
+)]
 pub(crate) enum Weights<'a> {
     F32(&'a [f32]),
     F16(&'a [f16]),

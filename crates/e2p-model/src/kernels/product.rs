@@ -101,11 +101,16 @@ impl<T> Matrix<'_, T> {
         let Some(scales) = self.scales else { return };
         for (term, row) in panel.chunks_exact_mut(width).enumerate() {
             match self.side {
-                Side::Plain => row.iter_mut().for_each(|x| *x *= scales[first + term]),
-                Side::Transposed => row
-                    .iter_mut()
-                    .zip(&scales[column..])
-                    .for_each(|(x, scale)| *x *= scale),
+                Side::Plain => {
+                    for x in row {
+                        *x *= scales[first + term];
+                    }
+                }
+                Side::Transposed => {
+                    for (x, scale) in row.iter_mut().zip(&scales[column..]) {
+                        *x *= scale;
+                    }
+                }
             }
         }
     }
