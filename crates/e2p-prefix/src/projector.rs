@@ -26,7 +26,7 @@ pub struct Projector {
     output: Linear,
     /// `[d_user, n_prefix * d_model]`; only in the `glide` preset.
     residual: Option<Linear>,
-    /// The RMS of a soft token, `[1]`.
+    /// The RMS of each soft token, `[n_prefix]`.
     scale: Param<Tensor<1>>,
     /// The prefix of a user that nobody knows, `[n_prefix, d_model]`.
     default_prefix: Param<Tensor<2>>,
@@ -57,8 +57,10 @@ impl ProjectorConfig {
                 .collect()
         };
         let width = self.n_prefix * self.d_model;
-        // Uniform within sqrt(3) has the RMS 1.
-        let direction = uniform(width, 3f32.sqrt());
+        // Uniform within sqrt(3) has the RMS 1. What is projected starts as large as a token too: it is normalised, so that its size decides
+        // nothing but how far a step of the optimizer turns it, and so it turns as fast as the default prefix.
+        let direction = uniform(width, token_rms * 3f32.sqrt());
+        let output_gain = token_rms * output_gain;
         // Weights are learned on a device under autodiff and constants elsewhere.
         let is_learned = device.is_autodiff();
         let mut linear = |d_in: usize, d_out: usize, gain: f32, bias: Option<Vec<f32>>| {
@@ -92,19 +94,22 @@ impl ProjectorConfig {
         );
         let residual = (self.preset == Preset::Glide)
             .then(|| linear(self.d_user, width, output_gain, Some(vec![0.0; width])));
-        let default: Vec<f32> = direction.iter().map(|value| token_rms * value).collect();
         Projector {
             input,
             output,
             residual,
             scale: Param::initialized(
                 id(),
-                Tensor::<1>::from_floats([token_rms], device).set_require_grad(is_learned),
+                Tensor::<1>::from_data(
+                    TensorData::new(vec![token_rms; self.n_prefix], [self.n_prefix]),
+                    device,
+                )
+                .set_require_grad(is_learned),
             ),
             default_prefix: Param::initialized(
                 id(),
                 Tensor::<2>::from_data(
-                    TensorData::new(default, [self.n_prefix, self.d_model]),
+                    TensorData::new(direction, [self.n_prefix, self.d_model]),
                     device,
                 )
                 .set_require_grad(is_learned),
@@ -162,8 +167,9 @@ impl Projector {
         };
         let d_model = projected.dims()[1] / self.n_prefix;
         let rows = projected.reshape([batch_size * self.n_prefix, d_model]);
-        let scale = self.scale.val().expand([d_model]);
-        rms_norm(rows, scale, 1e-8).reshape([batch_size, self.n_prefix, d_model])
+        let ones = Tensor::ones([d_model], &rows.device());
+        let rows = rms_norm(rows, ones, 1e-8).reshape([batch_size, self.n_prefix, d_model]);
+        rows * self.scale.val().reshape([1, self.n_prefix, 1])
     }
 
     /// The prefix of an unknown user, repeated: `[batch_size, n_prefix, d_model]`.
@@ -220,9 +226,9 @@ impl Projector {
         self.n_prefix
     }
 
-    /// The learned RMS of a soft token.
+    /// The learned RMS of the soft tokens, their mean.
     pub fn scale(&self) -> f32 {
-        self.scale.val().inner().into_scalar()
+        self.scale.val().inner().mean().into_scalar()
     }
 }
 
