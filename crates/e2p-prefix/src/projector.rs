@@ -39,8 +39,8 @@ pub struct Projector {
 impl ProjectorConfig {
     /// A projector with seeded random weights whose soft tokens have the RMS `token_rms`.
     ///
-    /// Weights are uniform within `1 / sqrt(fan_in)` as in PyTorch. The output bias starts as the default prefix's direction and the
-    /// weights leading to it are scaled by `output_gain`: small values start near one prefix for all users.
+    /// Weights are uniform within `1 / sqrt(fan_in)` as in PyTorch. The output bias starts as the default prefix and the
+    /// weights leading to it are scaled by `token_rms * output_gain`: small values start near one prefix for all users.
     ///
     /// The same seed gives the same weights on every device. Parameter ids are fixed, so that optimizer state saved beside an adapter
     /// finds its parameters again.
