@@ -29,19 +29,7 @@ pub fn write_checkpoint(config: &DecoderConfig, dir: &Path) {
         .expect("a valid shape");
     safetensors::serialize_to_file(names.0, None, &dir.join("model.safetensors"))
         .expect("room for the weights");
-    let json = serde_json::json!({
-        "model_type": "llama",
-        "hidden_size": config.d_model,
-        "intermediate_size": config.d_ff,
-        "num_hidden_layers": config.n_layers,
-        "num_attention_heads": config.n_heads,
-        "num_key_value_heads": config.n_kv_heads,
-        "vocab_size": config.vocab_size,
-        "max_position_embeddings": config.max_seq_len,
-        "rms_norm_eps": config.norm_eps,
-        "hidden_act": "silu",
-        "tie_word_embeddings": true,
-    });
+    let json = config.small_llama_json();
     std::fs::write(dir.join("config.json"), json.to_string()).expect("room for the configuration");
 }
 

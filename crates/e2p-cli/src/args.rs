@@ -66,18 +66,6 @@ pub(crate) enum Dtype {
     Int8,
 }
 
-impl Dtype {
-    /// Its name on the command line.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-            Self::Int8 => "int8",
-        }
-    }
-}
-
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

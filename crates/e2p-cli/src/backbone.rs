@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use e2p_model::burn::tensor::DType;
 use e2p_model::{ChatMessage, ChatOptions, Decoder, LoadOptions, ModelError, Tokenizer};
 use serde::Deserialize;
@@ -38,11 +40,12 @@ impl Backbone {
     /// A directory that is not there, and everything that [`Tokenizer::from_dir`] and [`Decoder::from_dir`] refuse.
     pub(crate) fn load(path_or_id: &str, global: &GlobalArgs) -> anyhow::Result<Self> {
         let chosen = device::choose(&global.device)?;
+        let dtype = global.dtype.to_possible_value();
         tracing::info!(
             "backend {}, device {}, dtype {}",
             chosen.backend,
             chosen.name,
-            global.dtype.name()
+            dtype.as_ref().map_or("", PossibleValue::get_name)
         );
         let dir = resolve(path_or_id, global)?;
         // The tokenizer first: it is small, and its absence should not cost the loading of the weights.

@@ -262,12 +262,58 @@ impl DecoderConfig {
         }
     }
 
+    /// `config.json` of a model that [`Self::small_llama`] describes, as transformers reads it.
+    ///
+    /// # Panics
+    /// For positions that are not rotary.
+    pub fn small_llama_json(&self) -> serde_json::Value {
+        let Positions::Rotary(rotary) = &self.positions else {
+            panic!("a Llama has rotary positions");
+        };
+        serde_json::json!({
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "hidden_size": self.d_model,
+            "intermediate_size": self.d_ff,
+            "num_hidden_layers": self.n_layers,
+            "num_attention_heads": self.n_heads,
+            "num_key_value_heads": self.n_kv_heads,
+            "head_dim": self.head_dim,
+            "vocab_size": self.vocab_size,
+            "max_position_embeddings": self.max_seq_len,
+            "rms_norm_eps": self.norm_eps,
+            "rope_theta": rotary.theta,
+            "hidden_act": "silu",
+            "attention_bias": false,
+            "mlp_bias": false,
+            "tie_word_embeddings": true,
+            "bos_token_id": self.bos_token_id,
+            "eos_token_id": self.eos_token_ids,
+        })
+    }
+
     fn invalid(&self, option: &str, found: impl ToString, expected: &str) -> ModelError {
         ModelError::Config {
             model_type: self.model_type.clone(),
             option: option.into(),
             found: found.to_string(),
             expected: expected.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_written_is_the_one_read() {
+        let mut config = DecoderConfig::small_llama(300, 24, 2, 4, 2, 48, 128);
+        for eos_token_ids in [vec![], vec![0], vec![7, 9]] {
+            config.bos_token_id = eos_token_ids.first().copied();
+            config.eos_token_ids = eos_token_ids;
+            let json = config.small_llama_json();
+            assert_eq!(crate::parse_config(&json).unwrap(), config, "{json}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{DType, Int, Tensor, TensorData};
+use rayon::prelude::*;
 
 use crate::kernels;
 
@@ -32,23 +33,23 @@ impl Int8 {
     const LARGEST: f32 = 127.0;
 
     fn new(values: &[f32], d_in: usize) -> Self {
-        let n_rows = values.len() / d_in;
-        let (mut codes, mut scales) =
-            (Vec::with_capacity(values.len()), Vec::with_capacity(n_rows));
-        for row in values.chunks_exact(d_in) {
+        let mut codes = vec![Self::ZERO; values.len()];
+        let mut scales = vec![0.0; values.len() / d_in];
+        let rounded = codes.par_chunks_exact_mut(d_in).zip(&mut scales);
+        let rows = values.par_chunks_exact(d_in).zip(rounded);
+        rows.for_each(|(row, (codes, scale))| {
             let largest = row
                 .iter()
                 .fold(0f32, |largest, value| largest.max(value.abs()));
-            let scale = largest / Self::LARGEST;
-            let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-            codes.extend(row.iter().map(|value| {
+            *scale = largest / Self::LARGEST;
+            let inverse = if *scale > 0.0 { 1.0 / *scale } else { 0.0 };
+            for (code, value) in codes.iter_mut().zip(row) {
                 let step = (value * inverse)
                     .round()
                     .clamp(-Self::LARGEST, Self::LARGEST);
-                (step as i16 + i16::from(Self::ZERO)) as u8
-            }));
-            scales.push(scale);
-        }
+                *code = (step as i16 + i16::from(Self::ZERO)) as u8;
+            }
+        });
         Self {
             codes,
             scales,

@@ -539,27 +539,10 @@ fn save(config: &DecoderConfig, module: &Parameters, names: &Names, out: &Path) 
         );
     }
     e2p_prefix::write_safetensors(&out.join("model.safetensors"), &tensors)?;
-    let json = serde_json::json!({
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_size": config.d_model,
-        "intermediate_size": config.d_ff,
-        "num_hidden_layers": config.n_layers,
-        "num_attention_heads": config.n_heads,
-        "num_key_value_heads": config.n_kv_heads,
-        "head_dim": config.head_dim,
-        "vocab_size": config.vocab_size,
-        "max_position_embeddings": config.max_seq_len,
-        "rms_norm_eps": config.norm_eps,
-        "rope_theta": 10000.0,
-        "hidden_act": "silu",
-        "attention_bias": false,
-        "mlp_bias": false,
-        "tie_word_embeddings": true,
-        "bos_token_id": 0,
-        "eos_token_id": 0,
-        "torch_dtype": "float32",
-    });
+    let mut json = config.small_llama_json();
+    json["bos_token_id"] = 0.into();
+    json["eos_token_id"] = 0.into();
+    json["torch_dtype"] = "float32".into();
     write_json(&out.join("config.json"), &json)?;
     write_json(
         &out.join("generation_config.json"),

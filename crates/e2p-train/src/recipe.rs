@@ -131,7 +131,8 @@ pub struct TrainRecipe {
     pub checkpoint_every: usize,
     /// Memory for keys and values of fixed prompts, in MiB; what does not fit is computed again each time.
     pub earlier_cache_mib: usize,
-    /// Memory for one forward and backward pass, in MiB; a batch that needs more goes in parts, for the same step. 0: no limit.
+    /// Memory for one forward and backward pass of the plain loss, in MiB; a batch that needs more goes in parts, for the same step.
+    /// 0: no limit.
     pub pass_mib: usize,
     /// Keep only layer inputs and compute the rest again in the backward pass: less memory, a third more time.
     pub recompute: bool,

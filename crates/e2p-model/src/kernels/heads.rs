@@ -84,27 +84,23 @@ pub(crate) fn split(
     let [batch_size, seq_len, width] = rows.dims();
     let rows = read(rows.clone());
     let angles = rotation.map(Angles::new);
+    let len = seq_len * head_dim;
     make([batch_size, n_heads, seq_len, head_dim], |heads| {
-        for_single_rows(
-            heads,
-            seq_len * head_dim,
-            seq_len * head_dim,
-            |index, head| {
-                let (row, of_row) = (index / n_heads, index % n_heads);
-                let source = rows[row * seq_len * width..][..seq_len * width].chunks_exact(width);
-                for (to, from) in head.chunks_exact_mut(head_dim).zip(source) {
-                    to.copy_from_slice(&from[(first_head + of_row) * head_dim..][..head_dim]);
-                }
-                if let Some(angles) = &angles {
-                    Arch::new().dispatch(Rotate {
-                        width: head_dim,
-                        angles: angles.at(row, seq_len, 0, head.len(), head_dim),
-                        sign: 1.0,
-                        values: head,
-                    });
-                }
-            },
-        );
+        for_single_rows(heads, len, len, |index, head| {
+            let (row, of_row) = (index / n_heads, index % n_heads);
+            let source = rows[row * seq_len * width..][..seq_len * width].chunks_exact(width);
+            for (to, from) in head.chunks_exact_mut(head_dim).zip(source) {
+                to.copy_from_slice(&from[(first_head + of_row) * head_dim..][..head_dim]);
+            }
+            if let Some(angles) = &angles {
+                Arch::new().dispatch(Rotate {
+                    width: head_dim,
+                    angles: angles.at(row, seq_len, 0, head.len(), head_dim),
+                    sign: 1.0,
+                    values: head,
+                });
+            }
+        });
     })
 }
 
@@ -112,20 +108,16 @@ pub(crate) fn split(
 pub(crate) fn rotate(heads: Tensor<4>, rotation: &Rotation, back: bool) -> Tensor<4> {
     let [_, n_heads, seq_len, head_dim] = heads.dims();
     let angles = Angles::new(rotation);
+    let len = seq_len * head_dim;
     change(heads, |heads| {
-        for_single_rows(
-            heads,
-            seq_len * head_dim,
-            seq_len * head_dim,
-            |index, head| {
-                Arch::new().dispatch(Rotate {
-                    width: head_dim,
-                    angles: angles.at(index / n_heads, seq_len, 0, head.len(), head_dim),
-                    sign: if back { -1.0 } else { 1.0 },
-                    values: head,
-                });
-            },
-        );
+        for_single_rows(heads, len, len, |index, head| {
+            Arch::new().dispatch(Rotate {
+                width: head_dim,
+                angles: angles.at(index / n_heads, seq_len, 0, head.len(), head_dim),
+                sign: if back { -1.0 } else { 1.0 },
+                values: head,
+            });
+        });
     })
 }
 

@@ -361,18 +361,25 @@ fn a_tensor_that_somebody_else_holds_is_not_changed() {
 
 #[test]
 fn products_equal_the_composed_operations_in_every_storage() {
-    // Fewer rows than a tile and more than a task; widths and depths that do not fill vectors or slices.
+    let plain = |dtype| {
+        move |weights: Tensor<2>| {
+            let weights = weights.cast(dtype);
+            assert!(kernels::serves_weights(&weights), "{dtype:?}");
+            Matrix::Plain(weights)
+        }
+    };
+    let (f32, f16, bf16) = (plain(DType::F32), plain(DType::F16), plain(DType::BF16));
+    let storages: [&dyn Fn(Tensor<2>) -> Matrix; 4] = [&f32, &f16, &bf16, &Matrix::int8];
+    // Fewer rows than a tile and more than a task; widths and depths that do not fill vectors, words or slices.
     for n_rows in [0, 1, 2, 5, 23, 25, 70] {
-        for (d_in, d_out) in [(1, 1), (7, 5), (34, 97), (200, 50), (576, 33)] {
-            for dtype in [DType::F32, DType::F16, DType::BF16] {
-                let what = format!("{n_rows} x {d_in} x {d_out} {dtype:?}");
-                let weights = random(13, [d_out, d_in]).cast(dtype);
+        for (d_in, d_out) in [(1, 1), (7, 5), (34, 97), (36, 97), (200, 50), (576, 33)] {
+            for store in storages {
+                let weights = store(random(13, [d_out, d_in]));
+                let what = format!("{n_rows} x {d_in} x {d_out} {}", weights.dtype_name());
                 let bias = random(14, [d_out]);
                 let (x, dy) = (random(15, [n_rows, d_in]), random(16, [n_rows, d_out]));
-                assert!(kernels::serves_weights(&weights), "{what}");
-                let y =
-                    on_any_threads(|| kernels::times_transposed(x.clone(), &weights, Some(&bias)));
-                let dx = on_any_threads(|| kernels::times(dy.clone(), &weights, None));
+                let y = on_any_threads(|| weights.times_transposed(x.clone(), Some(&bias)));
+                let dx = on_any_threads(|| weights.times(dy.clone()));
                 assert_eq!(
                     (y.dims(), dx.dims()),
                     ([n_rows, d_out], [n_rows, d_in]),
@@ -381,38 +388,12 @@ fn products_equal_the_composed_operations_in_every_storage() {
                 if n_rows == 0 {
                     continue;
                 }
-                let weights = weights.cast(DType::F32);
-                let expected = x.matmul(weights.clone().transpose()) + bias.unsqueeze();
+                let ids = Tensor::arange(0..d_out as i64, &Device::flex());
+                let values = weights.rows(ids, DType::F32);
+                let expected = x.matmul(values.clone().transpose()) + bias.unsqueeze();
                 assert_close(&y, &expected, FORWARD, &what);
-                assert_close(&dx, &dy.matmul(weights), GRADIENT, &what);
+                assert_close(&dx, &dy.matmul(values), GRADIENT, &what);
             }
-        }
-    }
-}
-
-#[test]
-fn products_with_a_matrix_in_8_bits_equal_those_with_its_values() {
-    for n_rows in [0, 1, 3, 25, 70] {
-        for (d_in, d_out) in [(1, 1), (7, 5), (36, 97), (200, 50), (576, 33)] {
-            let what = format!("{n_rows} x {d_in} x {d_out}");
-            let weights = Matrix::int8(random(13, [d_out, d_in]));
-            let bias = random(14, [d_out]);
-            let (x, dy) = (random(15, [n_rows, d_in]), random(16, [n_rows, d_out]));
-            let y = on_any_threads(|| weights.times_transposed(x.clone(), Some(&bias)));
-            let dx = on_any_threads(|| weights.times(dy.clone()));
-            assert_eq!(
-                (y.dims(), dx.dims()),
-                ([n_rows, d_out], [n_rows, d_in]),
-                "{what}"
-            );
-            if n_rows == 0 {
-                continue;
-            }
-            let ids = Tensor::arange(0..d_out as i64, &Device::flex());
-            let values = weights.rows(ids, DType::F32);
-            let expected = x.matmul(values.clone().transpose()) + bias.unsqueeze();
-            assert_close(&y, &expected, FORWARD, &what);
-            assert_close(&dx, &dy.matmul(values), GRADIENT, &what);
         }
     }
 }
