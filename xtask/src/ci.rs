@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use crate::{bench, test, tidy, workspace};
+use crate::{bench, docs, test, tidy, workspace};
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
     let locked = workspace::locked();
@@ -18,10 +18,7 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
         )
         .run()?)
     })?;
-    step("doc", || {
-        let _env = sh.push_env("RUSTDOCFLAGS", "-D warnings");
-        Ok(cmd!(sh, "cargo doc {locked...} --workspace --no-deps").run()?)
-    })?;
+    step("doc", || docs::rustdoc(sh))?;
     step("test", || test::run(sh, &test::Args::default()))?;
     if bench::exist()? {
         step("bench --smoke", || {

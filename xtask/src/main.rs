@@ -6,9 +6,12 @@
 mod bench;
 mod ci;
 mod compare;
+mod docs;
 mod features;
 mod fuzz;
+mod generate;
 mod golden;
+mod release;
 mod safetensors;
 mod test;
 mod tidy;
@@ -38,6 +41,12 @@ enum Command {
     Test(test::Args),
     /// Remake the golden fixtures from transformers.
     Golden(golden::Args),
+    /// Write the reference pages that follow from code, or compare.
+    Gen(generate::Args),
+    /// Build the book and check its links.
+    Docs,
+    /// Check licences, sources and the packages of the library crates.
+    Release(release::Args),
     /// Layout and style rules that no compiler checks.
     Tidy,
     /// Check every backend feature alone.
@@ -66,6 +75,9 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(&sh),
         Command::Test(args) => test::run(&sh, &args),
         Command::Golden(args) => golden::run(&sh, &args),
+        Command::Gen(args) => generate::run(&sh, &args),
+        Command::Docs => docs::run(&sh),
+        Command::Release(args) => release::run(&sh, &args),
         Command::Tidy => tidy::run(&sh),
         Command::Features(args) => features::run(&sh, &args),
         Command::Fuzz(args) => fuzz::run(&sh, &args),

@@ -11,7 +11,7 @@ use crate::workspace::{self, BACKENDS};
 const REAL_MODELS: &str = "../shared/models";
 
 /// Features of every command here: all that needs no other backend. One set, because another one builds burn again.
-const FEATURES: [&str; 2] = ["--features", "e2p-cli/hub"];
+pub(crate) const FEATURES: [&str; 2] = ["--features", "e2p-cli/hub"];
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {

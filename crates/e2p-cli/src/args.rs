@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Devices,
     /// A completion script for a shell
     Completions(CompletionsArgs),
+    /// Manual pages, one for each verb
+    Man(ManArgs),
 }
 
 /// The frozen model.
@@ -512,6 +514,8 @@ pub(crate) enum RecipeCommand {
     Show(RecipeArgs),
     /// Whether a recipe can be used; every problem at once
     Check(RecipeArgs),
+    /// JSON Schema of a recipe, for editors: every key with its default and what it does
+    Schema,
 }
 
 /// `e2p recipe show` and `check`.
@@ -538,4 +542,12 @@ pub(crate) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// `e2p man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Directory for the pages, such as /usr/local/share/man/man1
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }

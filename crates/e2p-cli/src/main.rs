@@ -12,6 +12,8 @@ mod lines;
 mod logging;
 mod output;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod report;
 mod training;
 

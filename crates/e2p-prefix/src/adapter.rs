@@ -48,6 +48,7 @@ pub struct AdapterConfig {
 
 /// What an adapter learned to do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// A user embedding to soft tokens.

@@ -27,6 +27,7 @@ pub struct ProjectorConfig {
 
 /// Architecture of a projector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
     /// One linear map (UQABench, arXiv 2502.19178).
@@ -85,6 +86,7 @@ impl ProjectorConfig {
 ///
 /// What stands before them does not depend on the user: it is computed once, shared by all users, and never differentiated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PrefixPosition {
     /// Before everything. The first position is an attention sink in many models, so this can hurt.
@@ -92,7 +94,7 @@ pub enum PrefixPosition {
     /// Behind the beginning-of-sequence token, or before everything where there is none.
     #[default]
     AfterBos,
-    /// Behind the system message of a chat, or as [`Self::AfterBos`] where there is none.
+    /// Behind the system message of a chat, or as `after_bos` where there is none.
     AfterSystem,
     /// Right before the target: behind the whole prompt.
     BeforeTarget,

@@ -13,6 +13,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use e2p_model::{Decoder, DecoderConfig, TargetScores, WeightSource};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -33,7 +34,7 @@ const CHAT_TEMPLATE: &str = "{% for m in messages %}{% if m['role'] == 'user' %}
 {% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] + '<|endoftext|>\n' }}{% else %}{{ m['content'] + '\n' }}{% endif %}{% endfor %}";
 
 /// Shape and training of a small backbone. Preferred variable name: `recipe`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PretrainRecipe {
     /// Seeds weights and order.
@@ -118,6 +119,11 @@ pub struct PretrainSummary {
 }
 
 impl PretrainRecipe {
+    /// JSON Schema of a recipe, as [`crate::Recipe::schema`].
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+
     /// The default shape by the name `small`, or a TOML file, with overrides such as `steps=500` on top.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use e2p_prefix::{Method, PrefixPosition, Preset, ProjectorConfig};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use toml::Table;
@@ -14,7 +15,7 @@ use crate::error::{Result, TrainError, io};
 use crate::toml_keys::{differences, read_toml};
 
 /// A training run. Preferred variable name: `recipe`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Recipe {
     /// Format of this file; 1.
@@ -46,7 +47,7 @@ pub struct Recipe {
 }
 
 /// How examples become tokens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PromptRecipe {
     /// Where the soft tokens go.
@@ -62,7 +63,7 @@ pub struct PromptRecipe {
 }
 
 /// The projector.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ProjectorRecipe {
     /// `linear`, `mlp` or `glide`.
@@ -78,7 +79,7 @@ pub struct ProjectorRecipe {
 }
 
 /// The optimizer: AdamW with a schedule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OptimRecipe {
     /// Highest learning rate.
@@ -98,7 +99,7 @@ pub struct OptimRecipe {
 }
 
 /// Course of the learning rate after the warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// Half a cosine down to zero at the last step.
@@ -108,7 +109,7 @@ pub enum Schedule {
 }
 
 /// The loop.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TrainRecipe {
     /// Passes over the training split.
@@ -139,7 +140,7 @@ pub struct TrainRecipe {
 }
 
 /// Additions to the plain loss, all off by default.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LossRecipe {
     /// Weight of the divergence from the same backbone with the profile text in its prompt.
@@ -421,6 +422,11 @@ impl Recipe {
             origin: self.task.clone(),
             problems,
         })
+    }
+
+    /// JSON Schema of a recipe: every key with its type, its default and what it does, for editors and for the reference.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
     }
 
     /// The recipe as TOML, every key present.

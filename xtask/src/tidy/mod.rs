@@ -1,5 +1,6 @@
 //! `tidy`: the rules of ARCHITECTURE and STYLE that no compiler checks, each with the line that breaks it.
 
+mod links;
 mod manifests;
 mod sources;
 
@@ -30,7 +31,9 @@ pub(crate) fn run(_: &Shell) -> Result<()> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}", name.display()))?;
         let found = if path.extension().is_some_and(|e| e == "md") {
-            sources::markdown(&text)
+            let mut found = sources::markdown(&text);
+            found.problems.extend(links::problems(path, &text));
+            found
         } else {
             sources::rust(&text, kind_of(name))
         };

@@ -6,6 +6,7 @@ mod embed;
 mod eval;
 mod generate;
 mod inspect;
+mod man;
 mod prepare;
 mod pretrain;
 mod quickstart;
@@ -38,6 +39,7 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> anyhow::Result<Outcome> {
         Command::Inspect(args) => inspect::run(args, &cli.global, output)?,
         Command::Devices => devices::run(output)?,
         Command::Completions(args) => completions::run(args, output)?,
+        Command::Man(args) => man::run(args, output)?,
     }
     output.flush()?;
     Ok(Outcome::Done)

@@ -20,6 +20,15 @@ pub(crate) fn run(command: &RecipeCommand, output: &mut Output) -> anyhow::Resul
             }
             Outcome::Done
         }
+        RecipeCommand::Schema => {
+            let schema = Recipe::schema();
+            if output.is_json() {
+                output.json_line(&schema)?;
+            } else {
+                output.line(&format!("{schema:#}"))?;
+            }
+            Outcome::Done
+        }
         RecipeCommand::Check(args) => match Recipe::load(&args.recipe, &args.set) {
             Ok(_) => answer(output, &[])?,
             Err(TrainError::Recipe { problems, .. }) => answer(output, &problems)?,

@@ -67,6 +67,31 @@ fn completions_exist_for_every_shell() {
 }
 
 #[test]
+fn there_is_a_manual_page_for_every_verb() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("man1");
+    stdout(e2p(["man", "--out"]).arg(&out));
+    for (page, says) in [
+        ("e2p.1", "Exit codes"),
+        ("e2p-train.1", "resume"),
+        ("e2p-prepare.1", "personachat"),
+        ("e2p-embed-text.1", "encoder"),
+    ] {
+        let text = std::fs::read_to_string(out.join(page)).unwrap();
+        assert!(
+            text.starts_with(".ie") && text.contains(says),
+            "{page}: {text}"
+        );
+    }
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let output = e2p(["man", "--out"])
+        .arg(folder.path().join("file/man1"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
 fn devices_name_every_backend() {
     let list = stdout(&mut e2p(["devices"]));
     for backend in ["cuda", "metal", "vulkan", "wgpu", "flex"] {

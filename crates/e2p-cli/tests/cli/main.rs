@@ -8,5 +8,7 @@ mod help;
 #[cfg(feature = "hub")]
 mod hub;
 mod method;
+#[cfg(unix)]
+mod readme;
 mod score;
 mod support;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::{e2p, golden, shown, stdout};
 
 /// A world in which nothing is learned and everything runs.
-fn world(dir: &Path) {
+pub(crate) fn world(dir: &Path) {
     let size = WorldSize {
         population: 20,
         users: [12, 4, 4],
