@@ -17,7 +17,11 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     changelog_has_news(sh)?;
     licences(sh)?;
     // Packages everything that may be published, in the order of its dependencies, and builds each package from its own archive.
-    cmd!(sh, "cargo package --locked --workspace").run()?;
+    cmd!(
+        sh,
+        "cargo package --locked --workspace --exclude xtask --exclude e2p-bench"
+    )
+    .run()?;
     let archives = workspace::target_dir().join("package");
     for path in sh.read_dir(&archives)? {
         if path.extension().is_some_and(|e| e == "crate") {
