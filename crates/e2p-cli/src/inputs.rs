@@ -249,13 +249,8 @@ fn open_users(
             .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
     };
     let expected = &adapter.config.embedding_space;
-    expected.check(&name, users.dim()).with_context(|| {
-        format!(
-            "cannot use `{}`; if its embeddings are of the space `{}` under another file name, say --space {}",
-            path.display(),
-            expected.name,
-            expected.name
-        )
-    })?;
+    expected
+        .check(&name, users.dim())
+        .with_context(|| format!("cannot use `{}`", path.display()))?;
     Ok(users)
 }

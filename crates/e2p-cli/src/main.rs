@@ -4,6 +4,7 @@ mod args;
 mod backbone;
 mod commands;
 mod device;
+mod hints;
 #[cfg(feature = "hub")]
 mod hub;
 mod inputs;

@@ -4,8 +4,6 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use e2p_model::ModelError;
-
 use crate::interrupt::Interrupted;
 use crate::output::Closed;
 
@@ -33,6 +31,12 @@ pub(crate) struct Hinted {
     message: String,
     hint: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Hinted {
+    pub(crate) fn hint(&self) -> &str {
+        &self.hint
+    }
 }
 
 /// An error with a hint for the person who reads it.
@@ -91,30 +95,8 @@ fn render(error: &anyhow::Error) -> String {
     for cause in error.chain().skip(1) {
         let _ = writeln!(text, "  caused by: {cause}");
     }
-    if let Some(hint) = error.chain().find_map(hint) {
+    if let Some(hint) = error.chain().find_map(crate::hints::hint) {
         let _ = write!(text, "\n\x1b[1;36mhint\x1b[0m: {hint}\n");
     }
     text
-}
-
-fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    if let Some(hinted) = error.downcast_ref::<Hinted>() {
-        return Some(hinted.hint.clone());
-    }
-    let hint = match error.downcast_ref::<ModelError>()? {
-        ModelError::NoTokenizer { .. } => {
-            "a backbone directory needs the `tokenizer.json` of its checkpoint beside the weights"
-        }
-        ModelError::NoWeights { .. } => {
-            "download the checkpoint's `*.safetensors` files, or convert it with `save_pretrained(..., safe_serialization=True)`"
-        }
-        ModelError::VocabularyMismatch { .. } => {
-            "take `tokenizer.json` and the weights from the same checkpoint"
-        }
-        ModelError::ContextOverflow { .. } => "shorten the prompt or lower `--max-new-tokens`",
-        ModelError::Dtype { .. } => "try `--dtype f32`",
-        ModelError::Logits { .. } => "try `--dtype f32`; if it stays, the checkpoint is broken",
-        _ => return None,
-    };
-    Some(hint.into())
 }

@@ -219,26 +219,6 @@ impl DataError {
             source,
         }
     }
-
-    /// What to do next, where that is known; the command line prints it after the error.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::UnknownUser { file, .. } => Some(format!(
-                "`e2p inspect {}` shows its ids; the embeddings and the data must come from the same users",
-                file.display()
-            )),
-            Self::NotADataDirectory { .. } => {
-                Some("`e2p prepare TASK --input FILE --out DIR` makes one".to_owned())
-            }
-            Self::FormatVersion { .. } | Self::Count { .. } => {
-                Some("run `e2p prepare` again to write the directory anew".to_owned())
-            }
-            Self::OutputExists { .. } => {
-                Some("name another directory, or pass `--force` to replace it".to_owned())
-            }
-            _ => None,
-        }
-    }
 }
 
 struct ProblemList<'a> {

@@ -44,13 +44,17 @@ pub enum PrefixError {
     },
     /// The adapter was trained on another embedding space.
     #[error(
-        "the adapter was trained on the embedding space {expected} and these user embeddings are of {found}"
+        "the adapter was trained on the embedding space `{expected}` with {expected_dim} dimensions and these user embeddings are of `{found}` with {found_dim} dimensions"
     )]
     WrongSpace {
         /// The adapter's space.
         expected: String,
+        /// Its dimensions.
+        expected_dim: usize,
         /// The space of the given embeddings.
         found: String,
+        /// Their dimensions.
+        found_dim: usize,
     },
     /// The adapter was trained on another backbone.
     #[error("the adapter was trained on the backbone {expected} and this backbone is {found}")]

@@ -89,8 +89,10 @@ impl EmbeddingSpace {
             return Ok(());
         }
         Err(PrefixError::WrongSpace {
-            expected: format!("`{}` with {} dimensions", self.name, self.dim),
-            found: format!("`{name}` with {dim} dimensions"),
+            expected: self.name.clone(),
+            expected_dim: self.dim,
+            found: name.to_owned(),
+            found_dim: dim,
         })
     }
 

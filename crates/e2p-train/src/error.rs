@@ -67,8 +67,8 @@ pub enum TrainError {
         /// The directory.
         path: PathBuf,
     },
-    /// There is nothing to resume.
-    #[error("`{path}` holds no run to resume: {missing} is not there", path = path.display())]
+    /// There is no run to resume or evaluate.
+    #[error("`{path}` holds no run: {missing} is not there", path = path.display())]
     NoRun {
         /// The directory.
         path: PathBuf,
@@ -124,15 +124,10 @@ pub enum TrainError {
         needs: String,
     },
     /// User embeddings of another space than the adapter was trained on.
-    #[error(
-        "cannot evaluate on `{path}`; if its embeddings are of the space `{expected}` under another file name, say --space {expected}",
-        path = path.display()
-    )]
+    #[error("cannot evaluate on `{path}`", path = path.display())]
     OtherSpace {
         /// The embeddings.
         path: PathBuf,
-        /// The adapter's space.
-        expected: String,
         /// Both spaces.
         #[source]
         source: Box<PrefixError>,

@@ -7,6 +7,9 @@ use toml::{Table, Value};
 
 use crate::error::{Result, TrainError};
 
+/// Keys less alike than this are no slip of the pen; all known ones are named instead. Ours.
+const ALIKE: f64 = 0.5;
+
 /// A value with defaults from TOML text and overrides; every unknown key in one error.
 pub(crate) fn read_toml<T: Default + Serialize + DeserializeOwned>(
     origin: &str,
@@ -65,11 +68,14 @@ fn unknown_keys(table: &Table, known: &Table, path: &str, problems: &mut Vec<Str
             (None, _) => {
                 let nearest = known
                     .keys()
-                    .max_by(|a, b| likeness(a, key).total_cmp(&likeness(b, key)));
-                let nearest = nearest.map_or(String::new(), |nearest| {
-                    format!("; did you mean `{path}{nearest}`?")
-                });
-                problems.push(format!("unknown key `{path}{key}`{nearest}"));
+                    .max_by(|a, b| likeness(a, key).total_cmp(&likeness(b, key)))
+                    .filter(|nearest| likeness(nearest, key) >= ALIKE);
+                let known = known.keys().map(String::as_str).collect::<Vec<_>>();
+                let instead = nearest.map_or_else(
+                    || format!(", expected one of {}", known.join(", ")),
+                    |nearest| format!("; did you mean `{path}{nearest}`?"),
+                );
+                problems.push(format!("unknown key `{path}{key}`{instead}"));
             }
             (Some(Value::Table(known)), Value::Table(table)) => {
                 unknown_keys(table, known, &format!("{path}{key}."), problems);

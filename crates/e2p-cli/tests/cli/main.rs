@@ -8,6 +8,7 @@ mod help;
 #[cfg(feature = "hub")]
 mod hub;
 mod method;
+mod mistakes;
 #[cfg(unix)]
 mod readme;
 mod score;

@@ -45,7 +45,7 @@ pub(crate) fn world(dir: &Path) {
     .unwrap();
 }
 
-fn train(dir: &Path, run: &str, more: &[&str]) -> Command {
+pub(crate) fn train(dir: &Path, run: &str, more: &[&str]) -> Command {
     let mut args = vec!["train".to_owned(), "synthetic".into()];
     for key in ["backbone", "data"] {
         args.extend(["--set".into(), format!("{key}={}", dir.join(key).display())]);

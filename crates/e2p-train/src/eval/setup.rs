@@ -124,7 +124,6 @@ pub(super) fn check_space(
         .check(&name, embeddings.dim())
         .map_err(|source| TrainError::OtherSpace {
             path: embeddings.path().into(),
-            expected: expected.name.clone(),
             source: Box::new(source),
         })
 }
