@@ -11,17 +11,13 @@ use crate::report::Hinted;
 
 /// The hint of one error of a chain.
 pub(crate) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
-    if let Some(hinted) = error.downcast_ref::<Hinted>() {
-        Some(hinted.hint().to_owned())
-    } else if let Some(error) = error.downcast_ref() {
-        train(error)
-    } else if let Some(error) = error.downcast_ref() {
-        prefix(error)
-    } else if let Some(error) = error.downcast_ref() {
-        model(error)
-    } else {
-        error.downcast_ref().and_then(data)
-    }
+    let own = error
+        .downcast_ref()
+        .map(|error: &Hinted| error.hint().to_owned());
+    own.or_else(|| error.downcast_ref().and_then(train))
+        .or_else(|| error.downcast_ref().and_then(prefix))
+        .or_else(|| error.downcast_ref().and_then(model))
+        .or_else(|| error.downcast_ref().and_then(data))
 }
 
 fn model(error: &ModelError) -> Option<String> {
