@@ -359,6 +359,8 @@ pub(crate) enum EmbedCommand {
     Text(EmbedTextArgs),
     /// From what users did, by implicit-feedback ALS
     Interactions(EmbedInteractionsArgs),
+    /// From embeddings of another version, mapped to the space that an adapter was trained on
+    Align(EmbedAlignArgs),
 }
 
 /// `e2p embed text`.
@@ -401,6 +403,34 @@ pub(crate) struct EmbedInteractionsArgs {
     /// Weight of the squared norms
     #[arg(long, default_value_t = 10.0, value_name = "R")]
     pub(crate) regularization: f32,
+}
+
+/// `e2p embed align`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The map is fitted to the users that both files know, and applied to all of NEW. Use the result with `--space` and the name of the \
+    old space, or give the file the old one's name in another directory."
+)]
+pub(crate) struct EmbedAlignArgs {
+    /// Embeddings of the new version
+    #[arg(long, value_name = "NEW")]
+    pub(crate) from: PathBuf,
+    /// Embeddings of the old version, for at least 20 of the same users
+    #[arg(long, value_name = "OLD")]
+    pub(crate) to: PathBuf,
+    /// Embeddings to write, `.safetensors`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// procrustes: a rotation and a scale, for the same model trained anew; affine: any matrix, for another model
+    #[arg(long, value_enum, default_value_t = Alignment::Affine, value_name = "METHOD", hide_possible_values = true)]
+    pub(crate) method: Alignment,
+}
+
+/// `--method` of `e2p embed align`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Alignment {
+    Procrustes,
+    Affine,
 }
 
 /// `e2p train`.

@@ -58,6 +58,7 @@ fn main() {
     println!("total {:?}", opened + fetched);
 }
 
+// ANCHOR: write
 fn make(users: usize, dim: usize, path: &str) {
     let ids: Vec<String> = (0..users).map(|user| format!("user-{user}")).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(0);
@@ -68,6 +69,7 @@ fn make(users: usize, dim: usize, path: &str) {
     });
     UserEmbeddings::write(path, &ids, rows, &[]).unwrap();
 }
+// ANCHOR_END: write
 
 /// Resident memory of this process, where the system tells.
 fn resident_kib() -> u64 {

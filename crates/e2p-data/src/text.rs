@@ -154,7 +154,37 @@ const SPELLED: &[(&str, &str)] = &[
 /// Endings that a tokenizer split from their word.
 const JOINED_ENDINGS: &[&str] = &["n't", "'s", "'m", "'re", "'ve", "'d", "'ll"];
 
-/// Capitals at sentence starts, for the pronoun *I* and for names that are always written so; no space before punctuation; contractions joined.
+/// Words before which a lone letter or two are the rest of a contraction whose apostrophe was lost, as in the CSV of Persona-Chat's dialogues.
+const LOST_APOSTROPHES: &[(&str, &[&str])] = &[
+    ("m", &["i"]),
+    (
+        "ve",
+        &["i", "you", "we", "they", "would", "could", "should"],
+    ),
+    ("ll", &["i", "you", "he", "she", "it", "we", "they", "that"]),
+    ("re", &["you", "we", "they"]),
+    ("d", &["i", "you", "he", "she", "we", "they"]),
+    (
+        "t",
+        &[
+            "aren", "can", "couldn", "didn", "doesn", "don", "hadn", "hasn", "haven", "isn",
+            "mustn", "shouldn", "wasn", "weren", "won", "wouldn",
+        ],
+    ),
+];
+
+/// Whether `next` goes on with `word` behind an apostrophe that was lost; a lone `s` does so behind every word.
+fn lost_apostrophe(word: &str, next: &str) -> bool {
+    let next = next.trim_end_matches(['.', ',', '!', '?', ';', ':']);
+    if next == "s" {
+        return word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    }
+    LOST_APOSTROPHES
+        .iter()
+        .any(|(ending, words)| *ending == next && words.contains(&word))
+}
+
+/// Capitals at sentence starts, for the pronoun *I* and for names that are always written so; no space before punctuation; contractions joined, with the apostrophe where it was lost.
 ///
 /// ```
 /// let text = e2p_data::text::restore("i am from new york , and i love my dog . do you ?");
@@ -202,6 +232,12 @@ pub fn restore(text: &str) -> String {
             out.push(' ');
         }
         push_word(&mut out, word, starts, words.peek().copied());
+        let rest = words.next_if(|next| lost_apostrophe(word, next));
+        if let Some(rest) = rest {
+            out.push('\'');
+            out.push_str(rest);
+        }
+        let word = rest.unwrap_or(word);
         starts = word.ends_with(['.', '!', '?']) && !word.ends_with("..");
         glued = false;
     }
@@ -284,6 +320,14 @@ mod tests {
             ("", ""),
             ("  . ", "."),
             ("naïve été", "Naïve été"),
+            (
+                "i m 5. i ve a dog s toy, you don t. that s it",
+                "I'm 5. I've a dog's toy, you don't. That's it",
+            ),
+            (
+                "play d and d in the 80 s , i am in t shirts",
+                "Play d and d in the 80 s, I am in t shirts",
+            ),
         ];
         for (tokenised, written) in cases {
             assert_eq!(restore(tokenised), written, "{tokenised}");
@@ -292,8 +336,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_spaces_and_case_change(text in "[a-z .,!?'\"()]{0,60}") {
-            let plain = |text: &str| text.to_lowercase().replace(' ', "");
+        fn only_spaces_case_and_apostrophes_change(text in "[a-z .,!?'\"()]{0,60}") {
+            let plain = |text: &str| text.to_lowercase().replace([' ', '\''], "");
             prop_assert_eq!(plain(&restore(&text)), plain(&text));
         }
 

@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let d_model = decoder.config().d_model;
 
+    // ANCHOR: user
     // Made elsewhere: an embedding, and the mean and deviation of everybody's.
     let space = EmbeddingSpace::new("users-v1", vec![0.0; 8], vec![1.0; 8]);
     let projector = ProjectorConfig::new(8, d_model).init(decoder.token_rms(), 1.0, 0, &device);
@@ -39,5 +40,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let next = decoder.logits(last).argmax(1).into_scalar::<i64>();
         println!("{name}: the next token is {next}");
     }
+    // ANCHOR_END: user
     Ok(())
 }

@@ -40,6 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     pretrain(&shape, &text, &place("backbone"), &device, |_| true)?;
 
+    // ANCHOR: run
     let recipe = Recipe::load(
         "synthetic",
         &[
@@ -60,5 +61,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{}", row[..2].join("  "));
     }
     println!("{}", evaluation.headline().unwrap_or_default());
+    // ANCHOR_END: run
     Ok(())
 }

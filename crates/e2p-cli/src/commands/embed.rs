@@ -1,4 +1,4 @@
-//! `e2p embed`: user embeddings from profile text or from interactions.
+//! `e2p embed`: user embeddings from profile text, from interactions, or from another version of them.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use e2p_data::als::{AlsOptions, InteractionMatrix, factorize, held_out_recall};
+use e2p_data::embeddings::{AlignMethod, Aligner};
 use e2p_data::{DataDir, Observer, Split, UserEmbeddings};
 use e2p_model::{Checkpoint, SentenceEncoder, Tokenizer};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::args::{EmbedCommand, EmbedInteractionsArgs, EmbedTextArgs, GlobalArgs};
+use crate::args::{
+    Alignment, EmbedAlignArgs, EmbedCommand, EmbedInteractionsArgs, EmbedTextArgs, GlobalArgs,
+};
 use crate::backbone::{load_options, resolve};
 use crate::device;
 use crate::interrupt;
@@ -32,6 +35,7 @@ pub(crate) fn run(
     match command {
         EmbedCommand::Text(args) => text(args, global, output),
         EmbedCommand::Interactions(args) => interactions(args, global, output),
+        EmbedCommand::Align(args) => align(args, output),
     }
 }
 
@@ -188,6 +192,51 @@ fn interactions(
         ))?;
     }
     output.line(&format!("{}\n{}", args.out.display(), items.display()))
+}
+
+/// Held-out error above which the two spaces have little to do with each other. Ours.
+const POOR_FIT: f64 = 0.5;
+
+fn align(args: &EmbedAlignArgs, output: &mut Output) -> anyhow::Result<()> {
+    check_out(&args.out)?;
+    let (from, to) = (
+        UserEmbeddings::open(&args.from)?,
+        UserEmbeddings::open(&args.to)?,
+    );
+    let method = match args.method {
+        Alignment::Procrustes => AlignMethod::Procrustes,
+        Alignment::Affine => AlignMethod::Affine,
+    };
+    let (aligner, report) = Aligner::fit(&from, &to, method)?;
+    if report.error > POOR_FIT {
+        tracing::warn!(
+            "the map misses {:.0} % of the variance of users that it was not fitted to; an adapter will hardly know them",
+            100.0 * report.error
+        );
+    }
+    let ids: Vec<&str> = from.ids().collect();
+    from.validate()?;
+    let rows = (0..from.len()).map(|row| aligner.map(&from.row(row).expect("validated above")));
+    let space = to
+        .path()
+        .file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    UserEmbeddings::write(&args.out, &ids, rows, &[("space", &space)])?;
+    if output.is_json() {
+        return output.json_line(&json!({
+            "users": ids.len(), "dim": to.dim(), "users_in_common": report.users_in_common, "held_out": report.held_out,
+            "error": report.error, "out": args.out,
+        }));
+    }
+    output.line(&format!(
+        "{} users of {} numbers in {}, fitted to {} users of both; on {} held-out ones the map misses {:.1} % of the variance",
+        ids.len(),
+        to.dim(),
+        args.out.display(),
+        report.users_in_common,
+        report.held_out,
+        100.0 * report.error
+    ))
 }
 
 /// Found out before hours of work.

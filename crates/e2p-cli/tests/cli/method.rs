@@ -343,6 +343,56 @@ fn a_trained_adapter_is_evaluated_scored_with_and_asked() {
         "{text}"
     );
     stdout(wrong.args(["--space", "users"]));
+
+    // A new version of the embeddings, in another order of dimensions and moved, is mapped back to the space of the adapter.
+    let known = e2p_data::UserEmbeddings::open(&users).unwrap();
+    let newer: String = known
+        .ids()
+        .map(|user| {
+            let row = known.get(user).unwrap();
+            let row: Vec<f32> = row.iter().rev().map(|value| value + 1.0).collect();
+            serde_json::json!({"user": user, "embedding": row}).to_string() + "\n"
+        })
+        .collect();
+    std::fs::write(dir.join("newer.jsonl"), newer).unwrap();
+    std::fs::create_dir(dir.join("mapped")).unwrap();
+    let said = stdout(
+        e2p(["embed", "align", "--method", "procrustes", "--from"])
+            .arg(dir.join("newer.jsonl"))
+            .arg("--to")
+            .arg(&users)
+            .arg("--out")
+            .arg(dir.join("mapped/users.safetensors")),
+    );
+    assert!(
+        said.contains("fitted to 20 users of both; on 2 held-out"),
+        "{said}"
+    );
+    let ask = |users: &Path| {
+        stdout(
+            e2p(["score", "--quiet", "--backbone"])
+                .arg(&backbone)
+                .arg("--adapter")
+                .arg(&run)
+                .arg("--users")
+                .arg(users)
+                .arg("--input")
+                .arg(&lines),
+        )
+    };
+    std::fs::write(&lines, line("test-0001")).unwrap();
+    let logprob = |users: &Path| -> f64 {
+        let line: Value = serde_json::from_str(ask(users).lines().next().unwrap()).unwrap();
+        line["logprob"].as_f64().unwrap()
+    };
+    let (before, mapped) = (
+        logprob(&users),
+        logprob(&dir.join("mapped/users.safetensors")),
+    );
+    assert!(
+        (before - mapped).abs() < 1e-3 * before.abs(),
+        "{before} {mapped}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! Ids and dimensions are checked when a file is opened. Whether the numbers are finite is checked row by row at [`UserEmbeddings::get`] and over the
 //! whole file by [`UserEmbeddings::validate`], because looking at every number of a mapped file would read all of it.
 
+mod align;
 mod index;
 mod mapped;
 mod read;
@@ -21,6 +22,7 @@ use crate::error::{DataError, Result};
 use index::IdIndex;
 use mapped::Bytes;
 
+pub use align::{AlignMethod, AlignReport, Aligner};
 pub use statistics::EmbeddingStatistics;
 
 /// Name of the tensor in a safetensors file.

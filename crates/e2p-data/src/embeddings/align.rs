@@ -1,0 +1,227 @@
+//! Embeddings of a new version of a space, mapped to the old one, so that an adapter trained on the old one goes on being used.
+//!
+//! Both maps are fitted to the users that both files know: a rotation with one scale (orthogonal Procrustes, Schönemann 1966), which keeps all
+//! angles and fits a model trained anew with another seed, and an affine map by ridge regression, which also fits another model. Only sums of
+//! products are held in memory.
+
+use faer::linalg::matmul::matmul;
+use faer::linalg::solvers::Solve;
+use faer::{Accum, Mat, MatRef, Par, Side};
+
+use super::UserEmbeddings;
+use crate::error::{DataError, Result};
+
+/// Every tenth user in common says how good the map is, before all are fitted.
+const HELD_OUT: usize = 10;
+/// Rows whose products are summed at once.
+const BLOCK: usize = 1024;
+/// Ridge of the affine map, as a share of each dimension's variance. Ours.
+const RIDGE: f64 = 1e-3;
+
+/// The family of maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlignMethod {
+    /// A rotation, one scale and the means.
+    Procrustes,
+    /// Any matrix and the means.
+    Affine,
+}
+
+/// A fitted map. Preferred variable name: `aligner`.
+#[derive(Debug)]
+pub struct Aligner {
+    /// `[d_from, d_to]`
+    matrix: Mat<f64>,
+    from_mean: Vec<f64>,
+    to_mean: Vec<f64>,
+}
+
+/// How well a map fits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AlignReport {
+    /// Users that both files know.
+    pub users_in_common: usize,
+    /// Those of them that were left out to measure, of another fit than the one returned.
+    pub held_out: usize,
+    /// Squared distance to the old embeddings over their variance, on the held-out users: 0 is perfect, 1 is no better than the mean.
+    pub error: f64,
+}
+
+/// Sums over users: of both rows, and of products of the first with both.
+struct Sums {
+    n: usize,
+    from: Vec<f64>,
+    to: Vec<f64>,
+    from_from: Mat<f64>,
+    from_to: Mat<f64>,
+}
+
+impl Aligner {
+    /// Fits a map from the space of `from` to that of `to`.
+    ///
+    /// Fewer than 20 users in common, and numbers that are not finite, are errors.
+    pub fn fit(
+        from: &UserEmbeddings,
+        to: &UserEmbeddings,
+        method: AlignMethod,
+    ) -> Result<(Self, AlignReport)> {
+        let common: Vec<&str> = from.ids().filter(|user| to.contains(user)).collect();
+        if common.len() < 2 * HELD_OUT {
+            return Err(DataError::Embeddings {
+                file: from.path().to_owned(),
+                row: None,
+                found: format!(
+                    "{} users that `{}` knows too",
+                    common.len(),
+                    to.path().display()
+                ),
+                expected: format!("at least {}", 2 * HELD_OUT),
+            });
+        }
+        let (held_out, fitted): (Vec<_>, Vec<_>) = common
+            .iter()
+            .enumerate()
+            .partition(|(index, _)| index % HELD_OUT == 0);
+        let pairs = |part: Vec<(usize, &&str)>| -> Vec<String> {
+            part.into_iter()
+                .map(|(_, user)| (*user).to_owned())
+                .collect()
+        };
+        let (held_out, fitted) = (pairs(held_out), pairs(fitted));
+        let mut sums = Sums::new(from.dim(), to.dim());
+        sums.add(from, to, &fitted)?;
+        let error = sums.solve(method).error(from, to, &held_out)?;
+        sums.add(from, to, &held_out)?;
+        let report = AlignReport {
+            users_in_common: common.len(),
+            held_out: held_out.len(),
+            error,
+        };
+        Ok((sums.solve(method), report))
+    }
+
+    /// An embedding of the new space as one of the old.
+    ///
+    /// # Panics
+    /// If `row` has another dimension than the space that was mapped.
+    pub fn map(&self, row: &[f32]) -> Vec<f32> {
+        assert_eq!(
+            row.len(),
+            self.from_mean.len(),
+            "dimensions of the new space"
+        );
+        let mut mapped = self.to_mean.clone();
+        for (index, (value, mean)) in row.iter().zip(&self.from_mean).enumerate() {
+            let centred = f64::from(*value) - mean;
+            for (at, sum) in mapped.iter_mut().enumerate() {
+                *sum += centred * self.matrix[(index, at)];
+            }
+        }
+        mapped.into_iter().map(|value| value as f32).collect()
+    }
+
+    fn error(&self, from: &UserEmbeddings, to: &UserEmbeddings, users: &[String]) -> Result<f64> {
+        let (mut missed, mut variance) = (0.0, 0.0);
+        for user in users {
+            let (mapped, truth) = (self.map(&from.get(user)?), to.get(user)?);
+            for ((found, expected), mean) in mapped.iter().zip(truth.iter()).zip(&self.to_mean) {
+                missed += f64::from(found - expected).powi(2);
+                variance += (f64::from(*expected) - mean).powi(2);
+            }
+        }
+        Ok(missed / variance.max(f64::MIN_POSITIVE))
+    }
+}
+
+impl Sums {
+    fn new(d_from: usize, d_to: usize) -> Self {
+        Self {
+            n: 0,
+            from: vec![0.0; d_from],
+            to: vec![0.0; d_to],
+            from_from: Mat::zeros(d_from, d_from),
+            from_to: Mat::zeros(d_from, d_to),
+        }
+    }
+
+    fn add(&mut self, from: &UserEmbeddings, to: &UserEmbeddings, users: &[String]) -> Result<()> {
+        let (d_from, d_to) = (self.from.len(), self.to.len());
+        let (mut x, mut y) = (Vec::new(), Vec::new());
+        for block in users.chunks(BLOCK) {
+            x.clear();
+            y.clear();
+            for user in block {
+                x.extend(from.get(user)?.iter().map(|value| f64::from(*value)));
+                y.extend(to.get(user)?.iter().map(|value| f64::from(*value)));
+            }
+            let rows = |values, dim| MatRef::from_row_major_slice(values, block.len(), dim);
+            let (x_rows, y_rows) = (rows(&x[..], d_from), rows(&y[..], d_to));
+            let par = Par::rayon(0);
+            matmul(
+                &mut self.from_from,
+                Accum::Add,
+                x_rows.transpose(),
+                x_rows,
+                1.0,
+                par,
+            );
+            matmul(
+                &mut self.from_to,
+                Accum::Add,
+                x_rows.transpose(),
+                y_rows,
+                1.0,
+                par,
+            );
+            for (sums, values) in [(&mut self.from, &x), (&mut self.to, &y)] {
+                for row in values.chunks(sums.len()) {
+                    sums.iter_mut()
+                        .zip(row)
+                        .for_each(|(sum, value)| *sum += value);
+                }
+            }
+            self.n += block.len();
+        }
+        Ok(())
+    }
+
+    fn solve(&self, method: AlignMethod) -> Aligner {
+        let n = self.n as f64;
+        let mean = |sums: &[f64]| -> Vec<f64> { sums.iter().map(|sum| sum / n).collect() };
+        let (from_mean, to_mean) = (mean(&self.from), mean(&self.to));
+        let centred = |products: &Mat<f64>, right: &[f64]| {
+            Mat::from_fn(products.nrows(), products.ncols(), |i, j| {
+                products[(i, j)] - n * from_mean[i] * right[j]
+            })
+        };
+        let mut variance = centred(&self.from_from, &from_mean);
+        let covariance = centred(&self.from_to, &to_mean);
+        let trace: f64 = (0..variance.nrows()).map(|i| variance[(i, i)]).sum();
+        let matrix = match method {
+            AlignMethod::Procrustes => {
+                let svd = covariance
+                    .thin_svd()
+                    .expect("finite numbers, checked when they were read");
+                let singular: f64 = svd.S().column_vector().iter().sum();
+                let scale = singular / trace.max(f64::MIN_POSITIVE);
+                svd.U() * svd.V().transpose() * scale
+            }
+            AlignMethod::Affine => {
+                for i in 0..variance.nrows() {
+                    // A dimension that never changes has a variance of rounding errors, far below this share of its squares.
+                    let rounding = 1e-9 * self.from_from[(i, i)] + f64::MIN_POSITIVE;
+                    variance[(i, i)] += RIDGE * variance[(i, i)].max(0.0) + rounding;
+                }
+                let cholesky = variance
+                    .llt(Side::Lower)
+                    .expect("a ridge makes it positive definite");
+                cholesky.solve(&covariance)
+            }
+        };
+        Aligner {
+            matrix,
+            from_mean,
+            to_mean,
+        }
+    }
+}
