@@ -117,7 +117,7 @@ pub(crate) struct PersonalArgs {
     /// User embeddings of the space that the adapter was trained on
     #[arg(long, value_name = "FILE", requires = "adapter")]
     pub(crate) users: Option<PathBuf>,
-    /// The space of the embeddings where the file name does not say it
+    /// The space of the embeddings where the file does not say it
     #[arg(long, value_name = "NAME", requires = "users")]
     pub(crate) space: Option<String>,
     /// Give users without embedding the learned default prefix instead of refusing them
@@ -134,14 +134,14 @@ pub(crate) struct PersonalArgs {
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
     pub(crate) backbone: BackboneArgs,
-    #[command(flatten)]
-    pub(crate) personal: PersonalArgs,
     /// JSON lines with `prompt` and `target`; `-` reads stdin
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) input: PathBuf,
     /// Render prompts with the tokenizer's chat template
     #[arg(long)]
     pub(crate) chat: bool,
+    #[command(flatten)]
+    pub(crate) personal: PersonalArgs,
 }
 
 /// `e2p generate`.
@@ -153,13 +153,16 @@ pub(crate) struct ScoreArgs {
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) backbone: BackboneArgs,
-    #[command(flatten)]
-    pub(crate) personal: PersonalArgs,
     /// The prompt
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,
     /// The user who asks, where a line names nobody
-    #[arg(long, value_name = "ID", requires = "adapter")]
+    #[arg(
+        long,
+        value_name = "ID",
+        requires = "adapter",
+        help_heading = "Personalization"
+    )]
     pub(crate) user: Option<String>,
     /// How strongly the user counts: 1 as trained, 0 the cold-start user, above 1 amplified (twice the work unless 1)
     #[arg(
@@ -198,6 +201,8 @@ pub(crate) struct GenerateArgs {
     /// End the text before this string; may be given several times
     #[arg(long, value_name = "TEXT")]
     pub(crate) stop: Vec<String>,
+    #[command(flatten)]
+    pub(crate) personal: PersonalArgs,
 }
 
 /// `e2p prepare`.
@@ -408,8 +413,7 @@ pub(crate) struct EmbedInteractionsArgs {
 /// `e2p embed align`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The map is fitted to the users that both files know, and applied to all of NEW. Use the result with `--space` and the name of the \
-    old space, or give the file the old one's name in another directory."
+    after_help = "The map is fitted to the users that both files know, and applied to all of NEW. The result says that it is of OLD's space."
 )]
 pub(crate) struct EmbedAlignArgs {
     /// Embeddings of the new version
@@ -494,7 +498,7 @@ pub(crate) struct EvalArgs {
     /// Other user embeddings than those of training, such as a later version of the same space
     #[arg(long, value_name = "FILE")]
     pub(crate) users: Option<PathBuf>,
-    /// The space of those embeddings where the file name does not say it
+    /// The space of those embeddings where the file does not say it
     #[arg(long, value_name = "NAME", requires = "users")]
     pub(crate) space: Option<String>,
     /// Standard deviations of noise on the standardised embeddings, separated by commas: the first for every figure, all for a drift curve
@@ -561,7 +565,7 @@ pub(crate) struct RecipeArgs {
 /// `e2p inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A backbone directory, or a hub id with feature `hub`
+    /// A backbone (or its hub id), an adapter, a run, a data directory or a file of user embeddings
     #[arg(value_name = "PATH")]
     pub(crate) path: String,
 }

@@ -235,22 +235,17 @@ impl Personal {
     }
 }
 
-/// Opens embeddings and refuses those of another space; `space` says what they are where the file name does not.
+/// Opens embeddings and refuses those of another space; `space` says what they are where the file does not.
 fn open_users(
     path: &Path,
     space: Option<&str>,
     adapter: &Adapter,
 ) -> anyhow::Result<UserEmbeddings> {
     let users = UserEmbeddings::open(path)?;
-    let name = match space {
-        Some(name) => name.to_owned(),
-        None => path
-            .file_stem()
-            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
-    };
+    let name = space.unwrap_or(users.space());
     let expected = &adapter.config.embedding_space;
     expected
-        .check(&name, users.dim())
+        .check(name, users.dim())
         .with_context(|| format!("cannot use `{}`", path.display()))?;
     Ok(users)
 }

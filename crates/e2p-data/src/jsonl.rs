@@ -27,6 +27,7 @@ use serde_json::Value;
 use crate::error::{Result, excerpt};
 use crate::example::{Example, ItemRecord, Message, Prompt, Split, UserRecord};
 use crate::hash::hash_bytes;
+use crate::id::Id;
 use crate::json_lines::{Fault, field_problem, parse};
 use crate::lines::{Encoding, Problems};
 use crate::prepare::Sink;
@@ -118,22 +119,6 @@ struct Line {
 }
 
 /// An id as text or number; numbers keep their digits.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Id {
-    Text(String),
-    Number(serde_json::Number),
-}
-
-impl Id {
-    fn to_text(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Number(number) => number.to_string(),
-        }
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Texts {

@@ -420,3 +420,39 @@ fn nothing_is_written_when_the_rows_are_wrong() {
     assert!(message.contains("row 2: found id `a` again"), "{message}");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn ids_that_are_numbers_are_texts_everywhere() {
+    let directory = directory();
+    let path = directory.path().join("numbers.jsonl");
+    fs::write(
+        &path,
+        "{\"user\": 7, \"embedding\": [1, 2]}\n{\"user\": \"8\", \"embedding\": [3, 4]}\n",
+    )
+    .unwrap();
+    let embeddings = UserEmbeddings::open(&path).unwrap();
+    assert_eq!(embeddings.ids().collect::<Vec<_>>(), ["7", "8"]);
+    fs::write(&path, "{\"user\": [7], \"embedding\": [1, 2]}\n").unwrap();
+    assert!(
+        error(&path).contains("expected an id, a text or a number"),
+        "{}",
+        error(&path)
+    );
+}
+
+#[test]
+fn the_space_is_what_the_header_says_or_the_name_of_the_file() {
+    let directory = directory();
+    let path = directory.path().join("v7.safetensors");
+    for (metadata, space) in [
+        (&[("space", "als:2:ab")][..], "als:2:ab"),
+        (&[], "v7"),
+        (&[("space", "")], "v7"),
+    ] {
+        UserEmbeddings::write(&path, &["anna"], [[1.0, 2.0]], metadata).unwrap();
+        assert_eq!(UserEmbeddings::open(&path).unwrap().space(), space);
+    }
+    let path = directory.path().join("v8.jsonl");
+    fs::write(&path, "{\"user\": 7, \"embedding\": [1, 2]}\n").unwrap();
+    assert_eq!(UserEmbeddings::open(&path).unwrap().space(), "v8");
+}

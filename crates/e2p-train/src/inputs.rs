@@ -108,7 +108,11 @@ impl Inputs {
         users.dedup();
         let statistics = embeddings.statistics_of(users.iter().map(String::as_str))?;
         Ok(EmbeddingSpace::new(
-            space_name(recipe),
+            if recipe.space.is_empty() {
+                embeddings.space()
+            } else {
+                &recipe.space
+            },
             statistics.mean,
             statistics.std,
         ))
@@ -196,15 +200,4 @@ pub fn backbone_id(decoder: &Decoder, dir: &Path) -> Result<BackboneId> {
         vocab_size: decoder.config().vocab_size,
         fingerprint: Checkpoint::open(dir)?.fingerprint(),
     })
-}
-
-/// The name of the embedding space: the recipe's, or the stem of the users' file.
-pub fn space_name(recipe: &Recipe) -> String {
-    if recipe.space.is_empty() {
-        Path::new(&recipe.users)
-            .file_stem()
-            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
-    } else {
-        recipe.space.clone()
-    }
 }

@@ -33,7 +33,7 @@ pub use error::{Result, TrainError};
 pub use eval::{
     Condition, Cost, Estimate, EvalOptions, EvalProgress, Evaluation, Stage, evaluate, open_run,
 };
-pub use inputs::{Inputs, TokenizedExample, TokenizedSplit, backbone_id, space_name};
+pub use inputs::{Inputs, TokenizedExample, TokenizedSplit, backbone_id};
 pub use loss::{BatchLoss, Comparison, LossScale, batch_loss};
 pub use observe::{Observer, Silent, StepReport, ValidReport};
 pub use pretrain::{PretrainRecipe, PretrainReport, PretrainSummary, pretrain};

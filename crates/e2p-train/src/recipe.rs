@@ -32,7 +32,7 @@ pub struct Recipe {
     pub data: String,
     /// User embeddings.
     pub users: String,
-    /// Name and version of the embedding space; the adapter refuses others. Empty: the file name of `users`.
+    /// Name and version of the embedding space; the adapter refuses others. Empty: what the file `users` says in its header, or its name.
     pub space: String,
     /// How examples become tokens.
     pub prompt: PromptRecipe,

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::error::Error as _;
 use std::path::Path;
 
 use common::evaluation::{evaluated, names, quick, value};
@@ -12,8 +13,8 @@ use e2p_model::LoadOptions;
 use e2p_train::burn::tensor::Device;
 use e2p_train::metrics::lamp_rating;
 use e2p_train::{
-    Condition, EarlierStore, EvalOptions, ExampleEncoder, ProfileText, RunDir, Silent, Start,
-    evaluate, open_run, row_nlls, train,
+    Condition, EarlierStore, EvalOptions, Evaluation, ExampleEncoder, ProfileText, RunDir, Silent,
+    Start, evaluate, open_run, row_nlls, train,
 };
 
 /// Users in pairs of train and test, with three examples each.
@@ -293,6 +294,71 @@ fn a_projector_that_ignores_its_input_is_reported_as_no_personal_gain() {
 }
 
 #[test]
+fn a_run_beside_the_profile_text_leaves_the_bare_backbone_bare() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = ["train.max_steps=3", "optim.lr=0.1"];
+    let run = |name: &str, more: &[&str]| {
+        let recipe = Small::tiny().write(dir.path(), &[&settings, more].concat());
+        let inputs = open(&recipe);
+        let run = dir.path().join(name);
+        train(&recipe, &inputs, &run, Start::Fresh, &mut Silent).unwrap();
+        (run, inputs)
+    };
+    let (plain, inputs) = run("plain", &[]);
+    let without = evaluated(&plain, &inputs, &quick());
+    let (beside, inputs) = run("beside", &["prompt.profile=true"]);
+    let with = evaluated(&beside, &inputs, &quick());
+    for condition in ["none", "text"] {
+        assert_eq!(
+            value(&with, condition, "nll"),
+            value(&without, condition, "nll")
+        );
+    }
+    assert_ne!(value(&with, "none", "nll"), value(&with, "text", "nll"));
+    let tokens = |evaluation: &Evaluation, condition: &str| {
+        evaluation.report.cost[condition]["prompt_tokens"].clone()
+    };
+    assert_eq!(tokens(&with, "e2p"), tokens(&without, "text+e2p"));
+    assert!(
+        with.report.condition("text+e2p", "nll").is_none(),
+        "the same as e2p"
+    );
+    let options = EvalOptions {
+        conditions: vec![Condition::TextE2p],
+        ..quick()
+    };
+    let refused = evaluate(&beside, &inputs, &options, |_| true)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("text+e2p") && refused.contains("prompt.profile"),
+        "{refused}"
+    );
+
+    // One user has no other.
+    let options = EvalOptions {
+        limit: 1,
+        ..quick()
+    };
+    let alone = evaluated(&beside, &inputs, &options);
+    assert!(
+        alone.report.condition("e2p_shuffled", "nll").is_none()
+            && alone.report.condition("e2p", "nll").is_some()
+    );
+    let options = EvalOptions {
+        conditions: vec![Condition::E2pShuffled],
+        ..options
+    };
+    let refused = evaluate(&beside, &inputs, &options, |_| true)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("e2p_shuffled") && refused.contains("two users"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn drift_is_a_curve_and_another_space_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = Small::tiny().write(dir.path(), &["train.max_steps=3", "optim.lr=0.1"]);
@@ -343,12 +409,12 @@ fn drift_is_a_curve_and_another_space_is_refused() {
         &Device::default(),
     )
     .unwrap();
-    let refused = evaluate(&run, &inputs, &options, |_| true)
-        .unwrap_err()
-        .to_string();
+    let refused = evaluate(&run, &inputs, &options, |_| true).unwrap_err();
+    let because = refused.source().unwrap().to_string();
+    assert!(refused.to_string().contains("v2.safetensors"), "{refused}");
     assert!(
-        refused.contains("v2.safetensors") && refused.contains("--space users"),
-        "{refused}"
+        because.contains("`users`") && because.contains("`v2`"),
+        "{because}"
     );
     let said = EvalOptions {
         space: Some("users".into()),

@@ -68,11 +68,16 @@ fn text(args: &EmbedTextArgs, global: &GlobalArgs, output: &mut Output) -> anyho
     let tokenizer = Tokenizer::from_dir(&dir)?;
     let (encoder, _) = SentenceEncoder::from_dir(&dir, &options, &chosen.device)
         .with_context(|| format!("cannot load the sentence encoder `{}`", args.encoder))?;
+    let bordered = ids
+        .iter()
+        .chain(&texts)
+        .flat_map(|text| text.bytes().chain([0]));
+    let fingerprint = Checkpoint::open(&dir)?.fingerprint();
     let mut partial = Partial::open(
         &args.out,
         &PartialHead {
-            encoder: Checkpoint::open(&dir)?.fingerprint(),
-            texts: e2p_data_fingerprint(&ids, &texts),
+            encoder: fingerprint.clone(),
+            texts: fnv_1a(bordered),
             dim: encoder.d_model(),
         },
     )?;
@@ -112,7 +117,7 @@ fn text(args: &EmbedTextArgs, global: &GlobalArgs, output: &mut Output) -> anyho
     let name = dir
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let space = format!("text:{name}");
+    let space = format!("text:{name}:{}", &fingerprint[..8]);
     UserEmbeddings::write(&args.out, &ids, partial.read()?, &[("space", &space)])?;
     partial.remove()?;
     let summary = json!({"users": ids.len(), "dim": encoder.d_model(), "without_profile": without, "out": args.out});
@@ -160,13 +165,19 @@ fn interactions(
     watched.0.finish();
     let factors = factors?;
     let items = args.out.with_extension("items.safetensors");
-    let space = format!("als:{}", args.dim);
+    // Every factorization has axes of its own.
+    let numbers = factors
+        .items()
+        .flatten()
+        .flat_map(|value| value.to_le_bytes());
+    let space = format!("als:{}:{:08x}", args.dim, fnv_1a(numbers) >> 32);
     let metadata = [("space", space.as_str())];
     UserEmbeddings::write(&args.out, matrix.users(), factors.users(), &metadata)?;
     UserEmbeddings::write(&items, matrix.items(), factors.items(), &metadata)?;
     let recalls: Vec<_> = [Split::Valid, Split::Test]
         .into_iter()
         .map(|split| (split, held_out_recall(&factors, &matrix, split, RECALL_AT)))
+        .filter(|(_, recall)| recall.pairs > 0)
         .collect();
     if output.is_json() {
         let recall: serde_json::Map<String, serde_json::Value> = recalls
@@ -217,11 +228,7 @@ fn align(args: &EmbedAlignArgs, output: &mut Output) -> anyhow::Result<()> {
     let ids: Vec<&str> = from.ids().collect();
     from.validate()?;
     let rows = (0..from.len()).map(|row| aligner.map(&from.row(row).expect("validated above")));
-    let space = to
-        .path()
-        .file_stem()
-        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    UserEmbeddings::write(&args.out, &ids, rows, &[("space", &space)])?;
+    UserEmbeddings::write(&args.out, &ids, rows, &[("space", to.space())])?;
     if output.is_json() {
         return output.json_line(&json!({
             "users": ids.len(), "dim": to.dim(), "users_in_common": report.users_in_common, "held_out": report.held_out,
@@ -253,13 +260,9 @@ fn check_out(out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn e2p_data_fingerprint(ids: &[String], texts: &[String]) -> u64 {
-    // Only compared with itself on the same machine; FNV-1a.
-    let parts = ids
-        .iter()
-        .chain(texts)
-        .flat_map(|text| text.bytes().chain([0]));
-    parts.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+/// Only compared with what this program writes.
+fn fnv_1a(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }

@@ -27,6 +27,7 @@ const ROWS_PER_BATCH: usize = 16;
 #[derive(Debug, Deserialize)]
 struct GenerateLine {
     prompt: PromptText,
+    #[serde(default, deserialize_with = "e2p_data::optional_id_text")]
     user: Option<String>,
 }
 

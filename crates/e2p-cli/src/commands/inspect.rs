@@ -29,6 +29,17 @@ pub(crate) fn run(
     global: &GlobalArgs,
     output: &mut Output,
 ) -> anyhow::Result<()> {
+    let given = Path::new(&args.path);
+    let is_table = given.extension().is_some_and(|found| {
+        ["safetensors", "npy", "parquet", "jsonl"]
+            .iter()
+            .any(|known| found == *known)
+    });
+    anyhow::ensure!(
+        !is_table || given.exists(),
+        "`{}` does not exist",
+        args.path
+    );
     let path = resolve(&args.path, global)?;
     let facts = describe(&path).with_context(|| format!("cannot describe `{}`", args.path))?;
     let Some(facts) = facts else {
@@ -165,6 +176,7 @@ fn embeddings(path: &Path) -> anyhow::Result<Facts> {
         ("kind", json!("user embeddings")),
         ("users", json!(users.len())),
         ("dimensions", json!(users.dim())),
+        ("space", json!(users.space())),
         (
             "element_type",
             json!(format!("{:?}", users.element_type()).to_lowercase()),

@@ -30,6 +30,7 @@ const LOGITS_AT_ONCE: usize = 8 << 20;
 struct ScoreLine {
     prompt: PromptText,
     target: String,
+    #[serde(default, deserialize_with = "e2p_data::optional_id_text")]
     user: Option<String>,
 }
 

@@ -315,13 +315,17 @@ fn a_trained_adapter_is_evaluated_scored_with_and_asked() {
         other.contains("exit: 2") && other.contains("was trained on the backbone"),
         "{other}"
     );
-    for name in ["safetensors", "ids.txt"] {
-        std::fs::copy(
-            dir.join(format!("users.{name}")),
-            dir.join(format!("others.{name}")),
-        )
-        .unwrap();
-    }
+    let known = e2p_data::UserEmbeddings::open(&users).unwrap();
+    let lines_of = |change: &dyn Fn(&[f32]) -> Vec<f32>| -> String {
+        known
+            .ids()
+            .map(|user| {
+                let row = change(&known.get(user).unwrap());
+                serde_json::json!({"user": user, "embedding": row}).to_string() + "\n"
+            })
+            .collect()
+    };
+    std::fs::write(dir.join("others.jsonl"), lines_of(&<[f32]>::to_vec)).unwrap();
     let mut wrong = e2p([
         "generate",
         "--quiet",
@@ -336,33 +340,24 @@ fn a_trained_adapter_is_evaluated_scored_with_and_asked() {
         .arg("--backbone")
         .arg(&backbone)
         .arg("--users")
-        .arg(dir.join("others.safetensors"));
+        .arg(dir.join("others.jsonl"));
     let text = shown(&mut wrong, &paths);
     assert!(
-        text.contains("exit: 2") && text.contains("--space users"),
+        text.contains("exit: 2") && text.contains("--space synthetic-v1"),
         "{text}"
     );
-    stdout(wrong.args(["--space", "users"]));
+    stdout(wrong.args(["--space", "synthetic-v1"]));
 
     // A new version of the embeddings, in another order of dimensions and moved, is mapped back to the space of the adapter.
-    let known = e2p_data::UserEmbeddings::open(&users).unwrap();
-    let newer: String = known
-        .ids()
-        .map(|user| {
-            let row = known.get(user).unwrap();
-            let row: Vec<f32> = row.iter().rev().map(|value| value + 1.0).collect();
-            serde_json::json!({"user": user, "embedding": row}).to_string() + "\n"
-        })
-        .collect();
+    let newer = lines_of(&|row| row.iter().rev().map(|value| value + 1.0).collect());
     std::fs::write(dir.join("newer.jsonl"), newer).unwrap();
-    std::fs::create_dir(dir.join("mapped")).unwrap();
     let said = stdout(
         e2p(["embed", "align", "--method", "procrustes", "--from"])
             .arg(dir.join("newer.jsonl"))
             .arg("--to")
             .arg(&users)
             .arg("--out")
-            .arg(dir.join("mapped/users.safetensors")),
+            .arg(dir.join("mapped.safetensors")),
     );
     assert!(
         said.contains("fitted to 20 users of both; on 2 held-out"),
@@ -385,10 +380,7 @@ fn a_trained_adapter_is_evaluated_scored_with_and_asked() {
         let line: Value = serde_json::from_str(ask(users).lines().next().unwrap()).unwrap();
         line["logprob"].as_f64().unwrap()
     };
-    let (before, mapped) = (
-        logprob(&users),
-        logprob(&dir.join("mapped/users.safetensors")),
-    );
+    let (before, mapped) = (logprob(&users), logprob(&dir.join("mapped.safetensors")));
     assert!(
         (before - mapped).abs() < 1e-3 * before.abs(),
         "{before} {mapped}"

@@ -117,11 +117,11 @@ fn the_first_mistakes_are_answered_with_what_to_type() {
     )
     .unwrap();
     refused(
-        ask(&dir.join("backbone"), "short.jsonl").args(["--space", "users"]),
+        ask(&dir.join("backbone"), "short.jsonl").args(["--space", "synthetic-v1"]),
         dir,
         &[
             "cannot use `[DIR]/short.jsonl`",
-            "`users` with 2 dimensions",
+            "`synthetic-v1` with 2 dimensions",
         ],
         "e2p train RECIPE --set users=FILE",
     );

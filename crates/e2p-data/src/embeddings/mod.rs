@@ -62,6 +62,7 @@ pub struct UserEmbeddings {
     start: usize,
     dim: usize,
     element: ElementType,
+    space: String,
 }
 
 impl UserEmbeddings {
@@ -93,6 +94,13 @@ impl UserEmbeddings {
     /// The file this was opened from.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Name of the space that the embeddings are of: what the header of a safetensors file says under `space`, or the file's stem.
+    ///
+    /// Numbers of two spaces mean different things even where there are equally many.
+    pub fn space(&self) -> &str {
+        &self.space
     }
 
     /// Numbers per user.

@@ -31,6 +31,14 @@ struct Layout {
     rows: usize,
     dim: usize,
     element: ElementType,
+    /// What the header says.
+    space: Option<String>,
+}
+
+/// The space of a file that does not say its own.
+pub(super) fn stem(path: &Path) -> String {
+    path.file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
 }
 
 /// What was found and what was expected.
@@ -52,6 +60,7 @@ fn mapped(
         rows,
         dim,
         element,
+        space,
     } = layout(&bytes).map_err(|(found, expected)| refuse(found, expected))?;
     if dim == 0 {
         return Err(refuse(
@@ -87,6 +96,7 @@ fn mapped(
         start,
         dim,
         element,
+        space: space.unwrap_or_else(|| stem(path)),
     })
 }
 
@@ -128,11 +138,17 @@ fn safetensors_layout(bytes: &[u8]) -> std::result::Result<Layout, Refusal> {
         }
     };
     let start = tensor.data().as_ptr() as usize - bytes.as_ptr() as usize;
+    let (_, header) = SafeTensors::read_metadata(bytes).expect("the same header as above");
+    let space = header
+        .metadata()
+        .as_ref()
+        .and_then(|entries| entries.get("space"));
     Ok(Layout {
         start,
         rows,
         dim,
         element,
+        space: space.filter(|name| !name.is_empty()).cloned(),
     })
 }
 
@@ -161,5 +177,6 @@ fn npy_layout(bytes: &[u8]) -> std::result::Result<Layout, Refusal> {
         rows: rows as usize,
         dim: dim as usize,
         element,
+        space: None,
     })
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::index::IdIndex;
 use super::mapped::Bytes;
-use super::read::bad_ids;
+use super::read::{bad_ids, stem};
 use super::{ElementType, UserEmbeddings};
 use crate::error::{DataError, Result};
 use crate::json_lines::JsonLines;
@@ -80,12 +80,14 @@ impl<'a> Table<'a> {
             start: 0,
             dim: self.dim,
             element: ElementType::F32,
+            space: stem(self.path),
         })
     }
 }
 
 #[derive(Deserialize)]
 struct Record {
+    #[serde(deserialize_with = "crate::id::id_text")]
     user: String,
     /// JSON has no NaN; those who write one anyway write `null` or a bare `NaN`, and the latter is no JSON.
     embedding: Vec<Option<f32>>,

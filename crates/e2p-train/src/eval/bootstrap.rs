@@ -73,6 +73,16 @@ fn draw(n: usize, resample: usize, seed: u64) -> Vec<u32> {
 impl Sampled {
     /// The figure with its interval.
     pub(crate) fn estimate(&self) -> Estimate {
+        let mut estimate = self.interval();
+        if self.is_jackknife {
+            // A share; the normal approximation knows no bounds.
+            estimate.low = estimate.low.max(0.0);
+            estimate.high = estimate.high.min(1.0);
+        }
+        estimate
+    }
+
+    fn interval(&self) -> Estimate {
         if self.is_jackknife {
             jackknife(self.value, &self.replicates)
         } else {
@@ -96,7 +106,7 @@ impl Sampled {
             replicates: pairs.map(|(a, b)| a - b).collect(),
             is_jackknife: self.is_jackknife,
         }
-        .estimate()
+        .interval()
     }
 }
 

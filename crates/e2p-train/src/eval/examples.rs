@@ -18,15 +18,18 @@ pub(crate) struct EvalExample {
     pub(crate) user: usize,
     /// Ids of the target, end of turn included.
     pub(crate) target: Vec<u32>,
+    /// The prompt without the profile.
     pub(crate) prompt: EncodedPrompt,
     /// The prompt with the profile in it; the plain one for users without a profile.
     pub(crate) text_prompt: EncodedPrompt,
+    /// Whether the run's soft tokens were trained beside the profile text, and so are evaluated beside it.
+    pub(crate) trained_with_text: bool,
 }
 
 impl EvalExample {
     /// The prompt of a condition.
     pub(crate) fn prompt(&self, condition: Condition) -> &EncodedPrompt {
-        if condition.has_text() {
+        if condition.has_text() || (condition.has_prefix() && self.trained_with_text) {
             &self.text_prompt
         } else {
             &self.prompt
@@ -72,18 +75,13 @@ pub(crate) fn read(
             .profiles
             .get(&example.user)
             .map_or(ProfileText::Without, |profile| ProfileText::With(profile));
-        let own = if recipe.prompt.profile {
-            profile
-        } else {
-            ProfileText::Without
-        };
         // The prompt leaves room for every candidate, so that all are ranked behind the same one.
         let mut room = target.len();
         for candidate in &example.candidates {
             let ids = encoder.target(&example, candidate)?;
             room = room.max(ids.map_or(0, |ids| ids.len()));
         }
-        let prompt = encoder.prompt(&example, own, room)?;
+        let prompt = encoder.prompt(&example, ProfileText::Without, room)?;
         let text_prompt = encoder.prompt(&example, profile, room)?;
         examples.push(EvalExample {
             example,
@@ -91,6 +89,7 @@ pub(crate) fn read(
             target,
             prompt,
             text_prompt,
+            trained_with_text: recipe.prompt.profile,
         });
     }
     if examples.is_empty() {

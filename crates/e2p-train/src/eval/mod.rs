@@ -80,7 +80,7 @@ pub fn evaluate(
     setup::check_space(inputs, options, &recipe, &adapter)?;
     let noise = setup::noise_levels(options)?;
     let soft_prompt = setup::soft_prompt(run_path, inputs, options, &adapter)?;
-    let conditions = setup::conditions(options, inputs, &adapter, soft_prompt.is_some())?;
+    let conditions = setup::conditions(options, inputs, &recipe, &adapter, soft_prompt.is_some())?;
     let als = setup::als(options, inputs);
     let als = als.as_deref().map(Als::open).transpose()?;
     let split = options.split.unwrap_or_else(|| {
@@ -101,6 +101,7 @@ pub fn evaluate(
     let mut users = UserTable::new(adapter.config.embedding_space.clone());
     let (examples, skipped) =
         examples::read(&recipe, inputs, &encoder, split, options.limit, &mut users)?;
+    let conditions = setup::with_others(conditions, users.len(), options)?;
     let catalogue = Catalogue::load(inputs, &encoder, &examples, &users, options.catalogue)?;
     let arms = Arms::new(
         &adapter.projector,

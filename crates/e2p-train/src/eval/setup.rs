@@ -8,7 +8,7 @@ use e2p_prefix::{Adapter, Method};
 use super::catalogue::Als;
 use super::{Condition, EvalOptions};
 use crate::error::{Result, TrainError};
-use crate::inputs::{Inputs, space_name};
+use crate::inputs::Inputs;
 use crate::recipe::Recipe;
 use crate::run_dir::RunDir;
 
@@ -62,6 +62,7 @@ pub(super) fn soft_prompt(
 pub(super) fn conditions(
     options: &EvalOptions,
     inputs: &Inputs,
+    recipe: &Recipe,
     adapter: &Adapter,
     has_soft_prompt: bool,
 ) -> Result<Vec<Condition>> {
@@ -74,6 +75,9 @@ pub(super) fn conditions(
             Condition::None | Condition::Text => None,
             Condition::SoftPrompt => (!has_soft_prompt).then_some(
                 "a run trained with method = \"soft_prompt\" (--soft-prompt RUN, or `e2p train --baseline`)",
+            ),
+            Condition::TextE2p if recipe.prompt.profile => Some(
+                "a run trained with prompt.profile = false; in this one `e2p` stands beside the profile text already",
             ),
             _ => (!is_e2p).then_some("a run trained with method = \"e2p\""),
         }
@@ -98,6 +102,23 @@ pub(super) fn conditions(
     Ok(chosen)
 }
 
+/// Without `e2p_shuffled` where there is no other user, unless it was asked for.
+pub(super) fn with_others(
+    mut conditions: Vec<Condition>,
+    n_users: usize,
+    options: &EvalOptions,
+) -> Result<Vec<Condition>> {
+    let shuffled = Condition::E2pShuffled;
+    if n_users < 2 && options.conditions.contains(&shuffled) {
+        return Err(TrainError::Condition {
+            condition: shuffled.to_string(),
+            needs: "examples of at least two users".into(),
+        });
+    }
+    conditions.retain(|condition| n_users > 1 || *condition != shuffled);
+    Ok(conditions)
+}
+
 /// Refuses user embeddings of another space than the adapter's.
 pub(super) fn check_space(
     inputs: &Inputs,
@@ -113,15 +134,15 @@ pub(super) fn check_space(
     }
     let expected = &adapter.config.embedding_space;
     let name = match &options.space {
-        Some(name) => name.clone(),
-        None if embeddings.path() == Path::new(&recipe.users) => space_name(recipe),
-        None => embeddings
-            .path()
-            .file_stem()
-            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+        Some(name) => name,
+        // What the recipe says of its own file holds for that file alone.
+        None if !recipe.space.is_empty() && embeddings.path() == Path::new(&recipe.users) => {
+            &recipe.space
+        }
+        None => embeddings.space(),
     };
     expected
-        .check(&name, embeddings.dim())
+        .check(name, embeddings.dim())
         .map_err(|source| TrainError::OtherSpace {
             path: embeddings.path().into(),
             source: Box::new(source),
