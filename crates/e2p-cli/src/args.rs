@@ -251,6 +251,16 @@ pub(crate) struct PrepareArgs {
     /// Keep lower-cased, tokenised text as it is
     #[arg(long, help_heading = "personachat")]
     pub(crate) raw_text: bool,
+    /// Contract this share of the pairs such as `I am` in a CSV of dialogues, which has no contractions where ParlAI's files have them in half of the places
+    #[arg(
+        long,
+        default_value_t = 0,
+        value_name = "PERCENT",
+        value_parser = clap::value_parser!(u8).range(0..=100),
+        conflicts_with = "raw_text",
+        help_heading = "personachat"
+    )]
+    pub(crate) contract: u8,
     /// Utterances that a prompt keeps, the latest; 0 for all
     #[arg(
         long,

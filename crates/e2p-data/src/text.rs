@@ -3,6 +3,8 @@
 //! Persona-Chat is distributed as `i am from new york , and i love my dog . do you ?`. A language model has hardly seen such text: `chat-3m` reads the
 //! repaired form at 5.5 nats a token instead of 8.5. The rules are few on purpose, and where one is unsure the text stays as it is.
 
+use crate::hash::{hash_bytes, mix};
+
 /// Lower-case words that English always writes with a capital. Words that are also common nouns or verbs (may, march, turkey, apple) are not here.
 const NAMES: &[&str] = &[
     "africa",
@@ -280,6 +282,60 @@ fn push_capitalised(out: &mut String, word: &str) {
     out.push_str(letters.as_str());
 }
 
+/// Second words that a contraction shortens, how, and the first words before which it does.
+const CONTRACTIONS: &[(&str, &str, &[&str])] = &[
+    ("am", "'m", &["i"]),
+    ("have", "'ve", &["i", "we", "they"]),
+    ("will", "'ll", &["i", "he", "she", "we", "they"]),
+    ("would", "'d", &["i", "he", "she", "we", "they"]),
+    ("are", "'re", &["we", "they"]),
+    ("is", "'s", &["that", "he", "she", "there"]),
+    (
+        "not",
+        "n't",
+        &[
+            "do", "does", "did", "is", "are", "was", "were", "have", "has", "had", "would",
+            "could", "should",
+        ],
+    ),
+];
+
+/// Contracts `percent` of the pairs such as *I am* and *do not*, chosen by a hash of the text and the place in it: the same sentence is always
+/// written the same way.
+///
+/// The CSV of Persona-Chat's dialogues has hardly a contraction, ParlAI's files have them in about half of these places (and none of *it's*, *you're*,
+/// *what's*, which are left alone here).
+///
+/// ```
+/// assert_eq!(e2p_data::text::contract("I am sure I do not.", 100), "I'm sure I don't.");
+/// assert_eq!(e2p_data::text::contract("I am sure I do not.", 0), "I am sure I do not.");
+/// ```
+pub fn contract(text: &str, percent: u8) -> String {
+    let seed = hash_bytes(text.as_bytes());
+    let mut out = String::with_capacity(text.len());
+    let mut before = String::new();
+    for (place, word) in text.split(' ').enumerate() {
+        let core_len = word.trim_end_matches(|c: char| !c.is_alphanumeric()).len();
+        let (core, tail) = word.split_at(core_len);
+        let short = CONTRACTIONS
+            .iter()
+            .find(|(second, _, firsts)| *second == core && firsts.contains(&before.as_str()))
+            .filter(|_| mix(seed ^ place as u64) % 100 < u64::from(percent));
+        // Nothing is left to shorten after a contraction: `I'm not` stays.
+        before = word.to_lowercase();
+        if let Some((_, ending, _)) = short {
+            out.push_str(ending);
+            out.push_str(tail);
+        } else {
+            if place > 0 {
+                out.push(' ');
+            }
+            out.push_str(word);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -334,6 +390,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_share_of_the_pairs_is_contracted_and_the_same_ones_every_time() {
+        assert_eq!(
+            contract(
+                "I am not sure that is it, he does not. They will, I am!",
+                100
+            ),
+            "I'm not sure that's it, he doesn't. They'll, I'm!"
+        );
+        for text in ["I, am", "it is what you are", "am I", "I  am", "cannot", ""] {
+            assert_eq!(contract(text, 100), text);
+        }
+        let sentences: Vec<String> = (0..2000).map(|n| format!("I am number {n}.")).collect();
+        let contracted = |percent| {
+            let count = sentences
+                .iter()
+                .filter(|text| contract(text, percent) != **text);
+            count.count()
+        };
+        assert_eq!((contracted(0), contracted(100)), (0, 2000));
+        assert!((900..1100).contains(&contracted(50)), "{}", contracted(50));
+        assert_eq!(contract(&sentences[7], 50), contract(&sentences[7], 50));
+    }
+
     proptest! {
         #[test]
         fn only_spaces_case_and_apostrophes_change(text in "[a-z .,!?'\"()]{0,60}") {
@@ -348,8 +428,8 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_survived(text in "\\PC{0,40}") {
-            restore(&text);
+        fn any_text_is_survived(text in "\\PC{0,40}", percent in 0u8..=100) {
+            contract(&restore(&text), percent);
         }
     }
 }

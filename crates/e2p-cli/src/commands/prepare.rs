@@ -90,6 +90,7 @@ fn source(args: &PrepareArgs) -> anyhow::Result<Box<dyn Source>> {
                 restore_text: !args.raw_text,
                 history: args.history,
                 candidates,
+                contract: args.contract,
             };
             Box::new(PersonaChat::new(inputs, options)?)
         }

@@ -23,7 +23,7 @@ use crate::example::{Example, Message, Prompt, Split, UserRecord};
 use crate::prepare::Sink;
 use crate::source::{Input, Source, SourceInfo, recorded};
 use crate::split::Placement;
-use crate::text::restore;
+use crate::text::{contract, restore};
 
 const TASK: &str = "personachat";
 
@@ -68,6 +68,8 @@ pub struct PersonaChatOptions {
     pub history: usize,
     /// Whether candidates are kept where the file has them.
     pub candidates: bool,
+    /// Percent of the pairs such as *I am* that are contracted in a CSV of dialogues, which has none; see [`crate::text::contract`].
+    pub contract: u8,
 }
 
 impl Default for PersonaChatOptions {
@@ -76,6 +78,7 @@ impl Default for PersonaChatOptions {
             restore_text: true,
             history: 5,
             candidates: true,
+            contract: 0,
         }
     }
 }
@@ -163,12 +166,16 @@ impl Source for PersonaChat {
     }
 
     fn read(&self, sink: &mut Sink<'_>) -> Result<()> {
+        let as_written = PersonaChatOptions {
+            contract: 0,
+            ..self.options.clone()
+        };
         for (input, format) in &self.inputs {
             match format {
-                Format::Parlai => parlai::read(input, &self.options, sink)?,
+                Format::Parlai => parlai::read(input, &as_written, sink)?,
                 Format::Csv => csv_dialogues::read_dialogues(input, &self.options, sink)?,
-                Format::Synthetic => csv_dialogues::read_synthetic(input, &self.options, sink)?,
-                Format::HuggingFace => hf_json::read(input, &self.options, sink)?,
+                Format::Synthetic => csv_dialogues::read_synthetic(input, &as_written, sink)?,
+                Format::HuggingFace => hf_json::read(input, &as_written, sink)?,
             }
         }
         Ok(())
@@ -273,7 +280,7 @@ impl<'o> Dialogue<'o> {
 
 fn written(options: &PersonaChatOptions, text: &str) -> String {
     if options.restore_text {
-        restore(text)
+        contract(&restore(text), options.contract)
     } else {
         text.trim().to_owned()
     }
