@@ -13,3 +13,4 @@ mod mistakes;
 mod readme;
 mod score;
 mod support;
+mod terminal;
