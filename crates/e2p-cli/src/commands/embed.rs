@@ -23,7 +23,7 @@ use crate::progress::Progress;
 
 /// Held-out items count as found among this many.
 const RECALL_AT: usize = 50;
-/// Users that are sorted by length together, and kept together when interrupted.
+/// Users that are handled together: sorted by length, kept when interrupted, or mapped.
 const WINDOW: usize = 512;
 
 /// Makes the embeddings.
@@ -227,7 +227,18 @@ fn align(args: &EmbedAlignArgs, output: &mut Output) -> anyhow::Result<()> {
     }
     let ids: Vec<&str> = from.ids().collect();
     from.validate()?;
-    let rows = (0..from.len()).map(|row| aligner.map(&from.row(row).expect("validated above")));
+    let all: Vec<usize> = (0..from.len()).collect();
+    let rows = all.chunks(WINDOW).flat_map(|window| {
+        let rows = window
+            .iter()
+            .map(|row| from.row(*row).expect("validated above"));
+        let rows: Vec<f32> = rows.flat_map(|row| row.to_vec()).collect();
+        let mapped = aligner.map(&rows);
+        mapped
+            .chunks_exact(to.dim())
+            .map(<[f32]>::to_vec)
+            .collect::<Vec<_>>()
+    });
     UserEmbeddings::write(&args.out, &ids, rows, &[("space", to.space())])?;
     if output.is_json() {
         return output.json_line(&json!({

@@ -100,24 +100,28 @@ impl Aligner {
         Ok((sums.solve(method), report))
     }
 
-    /// An embedding of the new space as one of the old.
+    /// Embeddings of the new space as those of the old, any number of rows one after the other.
     ///
     /// # Panics
-    /// If `row` has another dimension than the space that was mapped.
-    pub fn map(&self, row: &[f32]) -> Vec<f32> {
-        assert_eq!(
-            row.len(),
-            self.from_mean.len(),
-            "dimensions of the new space"
+    /// If `rows` are not rows of the space that was mapped.
+    pub fn map(&self, rows: &[f32]) -> Vec<f32> {
+        let (d_from, d_to) = (self.from_mean.len(), self.to_mean.len());
+        assert_eq!(rows.len() % d_from, 0, "rows of {d_from} numbers");
+        let n = rows.len() / d_from;
+        let centred = Mat::from_fn(n, d_from, |i, j| {
+            f64::from(rows[i * d_from + j]) - self.from_mean[j]
+        });
+        let mut mapped = Mat::from_fn(n, d_to, |_, j| self.to_mean[j]);
+        matmul(
+            &mut mapped,
+            Accum::Add,
+            &centred,
+            &self.matrix,
+            1.0,
+            Par::rayon(0),
         );
-        let mut mapped = self.to_mean.clone();
-        for (index, (value, mean)) in row.iter().zip(&self.from_mean).enumerate() {
-            let centred = f64::from(*value) - mean;
-            for (at, sum) in mapped.iter_mut().enumerate() {
-                *sum += centred * self.matrix[(index, at)];
-            }
-        }
-        mapped.into_iter().map(|value| value as f32).collect()
+        let values = (0..n).flat_map(|i| (0..d_to).map(move |j| (i, j)));
+        values.map(|at| mapped[at] as f32).collect()
     }
 
     fn error(&self, from: &UserEmbeddings, to: &UserEmbeddings, users: &[String]) -> Result<f64> {
