@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::evaluation::{evaluated, names, quick, value};
 use common::{Small, Written, example, open, user};
-use e2p_data::Split;
+use e2p_data::{Split, UserEmbeddings};
 use e2p_model::LoadOptions;
 use e2p_train::burn::tensor::Device;
 use e2p_train::metrics::lamp_rating;
@@ -390,15 +390,14 @@ fn drift_is_a_curve_and_another_space_is_refused() {
         .to_string();
     assert!(refused.contains("-1"), "{refused}");
 
-    // The same numbers under another name.
-    for name in ["safetensors", "ids.txt"] {
-        std::fs::copy(
-            dir.path().join(format!("users.{name}")),
-            dir.path().join(format!("v2.{name}")),
-        )
-        .unwrap();
-    }
+    // The same numbers in a file that does not say of which space they are.
+    let known = inputs.embeddings.as_ref().unwrap();
+    let ids: Vec<&str> = known.ids().collect();
+    let rows: Vec<Vec<f32>> = (0..known.len())
+        .map(|row| known.row(row).unwrap().to_vec())
+        .collect();
     let other = dir.path().join("v2.safetensors");
+    UserEmbeddings::write(&other, &ids, rows, &[]).unwrap();
     let backbone = Path::new(&recipe.backbone);
     let options_of_weights = LoadOptions::default();
     let inputs = open_run(
@@ -413,11 +412,11 @@ fn drift_is_a_curve_and_another_space_is_refused() {
     let because = refused.source().unwrap().to_string();
     assert!(refused.to_string().contains("v2.safetensors"), "{refused}");
     assert!(
-        because.contains("`users`") && because.contains("`v2`"),
+        because.contains("`synthetic-v1`") && because.contains("`v2`"),
         "{because}"
     );
     let said = EvalOptions {
-        space: Some("users".into()),
+        space: Some("synthetic-v1".into()),
         ..options
     };
     assert_eq!(
