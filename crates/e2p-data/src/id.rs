@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-/// An id in JSON.
+/// An id in JSON; numbers keep their digits.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected an id, a text or a number")]
 pub(crate) enum Id {

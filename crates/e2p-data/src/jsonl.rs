@@ -118,7 +118,6 @@ struct Line {
     time: Option<Value>,
 }
 
-/// An id as text or number; numbers keep their digits.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Texts {

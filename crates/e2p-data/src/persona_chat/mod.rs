@@ -279,10 +279,15 @@ impl<'o> Dialogue<'o> {
 }
 
 fn written(options: &PersonaChatOptions, text: &str) -> String {
-    if options.restore_text {
-        contract(&restore(text), options.contract)
-    } else {
-        text.trim().to_owned()
+    match options {
+        PersonaChatOptions {
+            restore_text: false,
+            ..
+        } => text.trim().to_owned(),
+        PersonaChatOptions { contract: 0, .. } => restore(text),
+        PersonaChatOptions {
+            contract: percent, ..
+        } => contract(&restore(text), *percent),
     }
 }
 
