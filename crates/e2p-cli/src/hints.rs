@@ -5,7 +5,7 @@ use std::error::Error;
 use e2p_data::DataError;
 use e2p_model::ModelError;
 use e2p_prefix::PrefixError;
-use e2p_train::TrainError;
+use e2p_train::{SHIPPED, TrainError};
 
 use crate::report::Hinted;
 
@@ -72,7 +72,8 @@ fn train(error: &TrainError) -> Option<String> {
         TrainError::Prefix(error) => return prefix(error),
         TrainError::Data(error) => return data(error),
         TrainError::OtherSpace { source, .. } => return prefix(source),
-        TrainError::Recipe { origin, .. } => {
+        // A file with a wrong key cannot be shown, and pre-training has recipes of another kind.
+        TrainError::Recipe { origin, .. } if SHIPPED.iter().any(|(name, _)| name == origin) => {
             format!("e2p recipe show {origin}   prints a recipe with every key")
         }
         TrainError::NoRecipe { .. } => "e2p recipe list   says what each is for".to_owned(),

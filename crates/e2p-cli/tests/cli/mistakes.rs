@@ -73,6 +73,17 @@ fn the_first_mistakes_are_answered_with_what_to_type() {
         "e2p recipe show synthetic",
     );
 
+    // No hint is better than one that does not work: `e2p recipe show small` knows nothing of pre-training.
+    let text = dir.join("text.txt");
+    std::fs::write(&text, "a text").unwrap();
+    let mut command = e2p(["pretrain", "small", "--set", "step=1", "--out"]);
+    command.arg(dir.join("new")).arg("--text").arg(&text);
+    let answer = shown(&mut command, &[(dir, "[DIR]")]);
+    assert!(
+        answer.contains("did you mean `steps`?") && !answer.contains("hint:"),
+        "{answer}"
+    );
+
     // Nothing of this has left a run behind.
     assert!(!dir.join("run").exists());
     stdout(&mut train(dir, "run", &["--set", "train.max_steps=1"]));
