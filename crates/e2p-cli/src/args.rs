@@ -435,7 +435,7 @@ pub(crate) struct EmbedAlignArgs {
     /// Embeddings to write, `.safetensors`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// procrustes: a rotation and a scale, for the same model trained anew; affine: any matrix, for another model
+    /// procrustes: a rotation and a scale, for the same model trained anew; affine: any matrix, for another model; mlp: a matrix and a small network, where affine misses much and users are many
     #[arg(long, value_enum, default_value_t = Alignment::Affine, value_name = "METHOD", hide_possible_values = true)]
     pub(crate) method: Alignment,
 }
@@ -445,6 +445,7 @@ pub(crate) struct EmbedAlignArgs {
 pub(crate) enum Alignment {
     Procrustes,
     Affine,
+    Mlp,
 }
 
 /// `e2p train`.

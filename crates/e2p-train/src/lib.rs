@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod align;
 mod batches;
 mod earlier;
 mod encode;
@@ -26,6 +27,7 @@ mod world;
 
 pub use burn;
 
+pub use align::{MlpAligner, MlpAlignerOptions};
 pub use batches::{epoch_batches, sorted_batches};
 pub use earlier::EarlierStore;
 pub use encode::{EncodedPrompt, ExampleEncoder, ProfileText};

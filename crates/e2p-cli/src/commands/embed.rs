@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use e2p_data::als::{AlsOptions, InteractionMatrix, factorize, held_out_recall};
-use e2p_data::embeddings::{AlignMethod, Aligner};
+use e2p_data::embeddings::{AlignMethod, AlignReport, Aligner};
 use e2p_data::{DataDir, Observer, Split, UserEmbeddings};
 use e2p_model::{Checkpoint, SentenceEncoder, Tokenizer};
+use e2p_train::{MlpAligner, MlpAlignerOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -35,7 +36,7 @@ pub(crate) fn run(
     match command {
         EmbedCommand::Text(args) => text(args, global, output),
         EmbedCommand::Interactions(args) => interactions(args, global, output),
-        EmbedCommand::Align(args) => align(args, output),
+        EmbedCommand::Align(args) => align(args, global, output),
     }
 }
 
@@ -208,17 +209,13 @@ fn interactions(
 /// Held-out error above which the two spaces have little to do with each other. Ours.
 const POOR_FIT: f64 = 0.5;
 
-fn align(args: &EmbedAlignArgs, output: &mut Output) -> anyhow::Result<()> {
+fn align(args: &EmbedAlignArgs, global: &GlobalArgs, output: &mut Output) -> anyhow::Result<()> {
     check_out(&args.out)?;
     let (from, to) = (
         UserEmbeddings::open(&args.from)?,
         UserEmbeddings::open(&args.to)?,
     );
-    let method = match args.method {
-        Alignment::Procrustes => AlignMethod::Procrustes,
-        Alignment::Affine => AlignMethod::Affine,
-    };
-    let (aligner, report) = Aligner::fit(&from, &to, method)?;
+    let (map, report) = fit(args.method, &from, &to, global)?;
     if report.error > POOR_FIT {
         tracing::warn!(
             "the map misses {:.0} % of the variance of users that it was not fitted to; an adapter will hardly know them",
@@ -233,7 +230,7 @@ fn align(args: &EmbedAlignArgs, output: &mut Output) -> anyhow::Result<()> {
             .iter()
             .map(|row| from.row(*row).expect("validated above"));
         let rows: Vec<f32> = rows.flat_map(|row| row.to_vec()).collect();
-        let mapped = aligner.map(&rows);
+        let mapped = map(&rows);
         mapped
             .chunks_exact(to.dim())
             .map(<[f32]>::to_vec)
@@ -255,6 +252,35 @@ fn align(args: &EmbedAlignArgs, output: &mut Output) -> anyhow::Result<()> {
         report.held_out,
         100.0 * report.error
     ))
+}
+
+/// Rows of one space to rows of another.
+type RowMap = Box<dyn Fn(&[f32]) -> Vec<f32>>;
+
+fn fit(
+    method: Alignment,
+    from: &UserEmbeddings,
+    to: &UserEmbeddings,
+    global: &GlobalArgs,
+) -> anyhow::Result<(RowMap, AlignReport)> {
+    let method = match method {
+        Alignment::Procrustes => AlignMethod::Procrustes,
+        Alignment::Affine => AlignMethod::Affine,
+        Alignment::Mlp => {
+            let chosen = device::choose(&global.device)?;
+            let options = MlpAlignerOptions::default();
+            let mut progress = Progress::new("steps", options.steps, global.quiet);
+            let (aligner, report) = MlpAligner::fit(from, to, &options, &chosen.device, |_, _| {
+                progress.advance(1);
+                interrupt::check().is_ok()
+            })?;
+            progress.finish();
+            interrupt::check()?;
+            return Ok((Box::new(move |rows| aligner.map(rows)), report));
+        }
+    };
+    let (aligner, report) = Aligner::fit(from, to, method)?;
+    Ok((Box::new(move |rows| aligner.map(rows)), report))
 }
 
 /// Found out before hours of work.

@@ -363,6 +363,19 @@ fn a_trained_adapter_is_evaluated_scored_with_and_asked() {
         said.contains("fitted to 20 users of both; on 2 held-out"),
         "{said}"
     );
+    // A network needs more users than these twenty, so it hardly leaves the affine map; here it only has to be reached.
+    let said = stdout(
+        e2p(["embed", "align", "--quiet", "--method", "mlp", "--from"])
+            .arg(dir.join("newer.jsonl"))
+            .arg("--to")
+            .arg(&users)
+            .arg("--out")
+            .arg(dir.join("bent.safetensors")),
+    );
+    assert!(
+        said.contains("fitted to 20 users of both; on 2 held-out"),
+        "{said}"
+    );
     let ask = |users: &Path| {
         stdout(
             e2p(["score", "--quiet", "--backbone"])

@@ -2,7 +2,7 @@
 //!
 //! Both maps are fitted to the users that both files know: a rotation with one scale (orthogonal Procrustes, Schönemann 1966), which keeps all
 //! angles and fits a model trained anew with another seed, and an affine map by ridge regression, which also fits another model. Only sums of
-//! products are held in memory.
+//! products are held in memory. `e2p-train` adds a residual network to the affine map.
 
 use faer::linalg::matmul::matmul;
 use faer::linalg::solvers::Solve;
@@ -65,32 +65,12 @@ impl Aligner {
         to: &UserEmbeddings,
         method: AlignMethod,
     ) -> Result<(Self, AlignReport)> {
-        let common: Vec<&str> = from.ids().filter(|user| to.contains(user)).collect();
-        if common.len() < 2 * HELD_OUT {
-            return Err(DataError::Embeddings {
-                file: from.path().to_owned(),
-                row: None,
-                found: format!(
-                    "{} users that `{}` knows too",
-                    common.len(),
-                    to.path().display()
-                ),
-                expected: format!("at least {}", 2 * HELD_OUT),
-            });
-        }
-        let (held_out, fitted): (Vec<_>, Vec<_>) = common
-            .iter()
-            .enumerate()
-            .partition(|(index, _)| index % HELD_OUT == 0);
-        let pairs = |part: Vec<(usize, &&str)>| -> Vec<String> {
-            part.into_iter()
-                .map(|(_, user)| (*user).to_owned())
-                .collect()
-        };
-        let (held_out, fitted) = (pairs(held_out), pairs(fitted));
+        let common = users_in_common(from, to)?;
+        let (held_out, fitted) = held_out_users(&common);
         let mut sums = Sums::new(from.dim(), to.dim());
         sums.add(from, to, &fitted)?;
-        let error = sums.solve(method).error(from, to, &held_out)?;
+        let measured = sums.solve(method);
+        let error = alignment_error(from, to, &held_out, |rows| measured.map(rows))?;
         sums.add(from, to, &held_out)?;
         let report = AlignReport {
             users_in_common: common.len(),
@@ -98,6 +78,18 @@ impl Aligner {
             error,
         };
         Ok((sums.solve(method), report))
+    }
+
+    /// Fits a map to these users, whom both files must know.
+    pub fn fit_users(
+        from: &UserEmbeddings,
+        to: &UserEmbeddings,
+        users: &[&str],
+        method: AlignMethod,
+    ) -> Result<Self> {
+        let mut sums = Sums::new(from.dim(), to.dim());
+        sums.add(from, to, users)?;
+        Ok(sums.solve(method))
     }
 
     /// Embeddings of the new space as those of the old, any number of rows one after the other.
@@ -123,18 +115,63 @@ impl Aligner {
         let values = (0..n).flat_map(|i| (0..d_to).map(move |j| (i, j)));
         values.map(|at| mapped[at] as f32).collect()
     }
+}
 
-    fn error(&self, from: &UserEmbeddings, to: &UserEmbeddings, users: &[String]) -> Result<f64> {
-        let (mut missed, mut variance) = (0.0, 0.0);
-        for user in users {
-            let (mapped, truth) = (self.map(&from.get(user)?), to.get(user)?);
-            for ((found, expected), mean) in mapped.iter().zip(truth.iter()).zip(&self.to_mean) {
-                missed += f64::from(found - expected).powi(2);
-                variance += (f64::from(*expected) - mean).powi(2);
-            }
-        }
-        Ok(missed / variance.max(f64::MIN_POSITIVE))
+/// Users that both files know, in the order of `from`. Fewer than 20 are an error.
+pub fn users_in_common<'a>(from: &'a UserEmbeddings, to: &UserEmbeddings) -> Result<Vec<&'a str>> {
+    let common: Vec<&str> = from.ids().filter(|user| to.contains(user)).collect();
+    if common.len() < 2 * HELD_OUT {
+        return Err(DataError::Embeddings {
+            file: from.path().to_owned(),
+            row: None,
+            found: format!(
+                "{} users that `{}` knows too",
+                common.len(),
+                to.path().display()
+            ),
+            expected: format!("at least {}", 2 * HELD_OUT),
+        });
     }
+    Ok(common)
+}
+
+/// Every tenth of the users, who say how good a map is, and the others.
+pub fn held_out_users<'a>(users: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
+    let (held_out, fitted): (Vec<_>, Vec<_>) = users
+        .iter()
+        .enumerate()
+        .partition(|(index, _)| index % HELD_OUT == 0);
+    let users = |part: Vec<(usize, &&'a str)>| part.into_iter().map(|(_, user)| *user).collect();
+    (users(held_out), users(fitted))
+}
+
+/// Squared distance of mapped embeddings to the old ones, over the variance of the old ones among these users.
+///
+/// 0 is perfect, 1 is no better than their mean. `map` is given rows of `from`, one after the other.
+pub fn alignment_error(
+    from: &UserEmbeddings,
+    to: &UserEmbeddings,
+    users: &[&str],
+    map: impl Fn(&[f32]) -> Vec<f32>,
+) -> Result<f64> {
+    let mut missed = 0.0;
+    for block in users.chunks(BLOCK) {
+        let mut rows = Vec::with_capacity(block.len() * from.dim());
+        for user in block {
+            rows.extend_from_slice(&from.get(user)?);
+        }
+        for (mapped, user) in map(&rows).chunks_exact(to.dim()).zip(block) {
+            let truth = to.get(user)?;
+            let differences = mapped.iter().zip(truth.iter()).map(|(a, b)| a - b);
+            missed += differences
+                .map(|difference| f64::from(difference).powi(2))
+                .sum::<f64>();
+        }
+    }
+    let statistics = to.statistics_of(users.iter().copied())?;
+    let deviations = statistics.std.iter().map(|std| f64::from(*std).powi(2));
+    let variance = users.len() as f64 * deviations.sum::<f64>();
+    Ok(missed / variance.max(f64::MIN_POSITIVE))
 }
 
 impl Sums {
@@ -148,7 +185,7 @@ impl Sums {
         }
     }
 
-    fn add(&mut self, from: &UserEmbeddings, to: &UserEmbeddings, users: &[String]) -> Result<()> {
+    fn add(&mut self, from: &UserEmbeddings, to: &UserEmbeddings, users: &[&str]) -> Result<()> {
         let (d_from, d_to) = (self.from.len(), self.to.len());
         let (mut x, mut y) = (Vec::new(), Vec::new());
         for block in users.chunks(BLOCK) {

@@ -22,7 +22,9 @@ use crate::error::{DataError, Result};
 use index::IdIndex;
 use mapped::Bytes;
 
-pub use align::{AlignMethod, AlignReport, Aligner};
+pub use align::{
+    AlignMethod, AlignReport, Aligner, alignment_error, held_out_users, users_in_common,
+};
 pub use statistics::EmbeddingStatistics;
 
 /// Name of the tensor in a safetensors file.

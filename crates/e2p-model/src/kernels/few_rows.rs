@@ -1,7 +1,9 @@
-//! Products of a few rows with a frozen matrix, as dot products with its rows.
+//! Products of a few rows with a frozen matrix, whose weights are read once, in order, in the width they are stored in.
 //!
-//! For one user's next token a product costs what it takes to read the weights, so they are read once, in order, in the width they are
-//! stored in. With more rows (several users), a tile of weights by rows shares each load. The weights are not packed; the few rows are.
+//! For one user's next token a product costs what it takes to read the weights, so each row of them is one stream that the processor
+//! fetches ahead: [`Dots`]. With several users the sums begin to count. From half a vector of rows on, a lane holds a user: [`Lanes`]
+//! multiplies each weight, widened first, with a vector of all users, and no sum over lanes is left to make. The weights are not packed
+//! for later; the few rows are.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -11,12 +13,15 @@ use super::rows::for_single_rows;
 use super::stored::Stored;
 
 /// Rows up to which this beats `product`.
-pub(crate) const FEW: usize = 48;
-/// Rows that share a load of weights, where there is more than one row.
+pub(crate) const FEW: usize = 96;
+/// Rows that share a load of weights in [`Dots`], where there is more than one row.
 const ROWS: usize = 4;
+/// Sums side by side in [`Dots`], enough to hide how long an addition takes.
+const SUMS: usize = 8;
+/// Rows of weights whose sums [`Lanes`] holds in registers; with AVX2's sixteen this leaves what it needs.
+const WEIGHTS: usize = 12;
 
-/// Rows of `x` in the order in which a tile reads them: group by group, and in a group, for each vector of the weights' words, each part
-/// of the words, each row, a vector. What is not there is zero.
+/// Rows of `x` in the order in which a kernel reads them, group by group. What is not there is zero.
 struct Groups {
     values: Vec<f32>,
     /// Values of one group.
@@ -24,26 +29,42 @@ struct Groups {
 }
 
 impl Groups {
-    fn new<T: Stored>(x: &[f32], d_in: usize, group: usize, lanes: usize) -> Self {
-        let n_vectors = d_in.div_ceil(T::PER_LANE * lanes);
-        let len = n_vectors * T::PER_LANE * group * lanes;
-        let n_rows = x.len() / d_in;
-        let mut values = vec![0.0; n_rows.div_ceil(group) * len];
+    /// For [`Dots`]: in a group, for each vector of the weights' words, each part of the words (see [`Stored::part`]), each row, a vector.
+    fn of_vectors<T: Stored>(x: &[f32], d_in: usize, group: usize, lanes: usize) -> Self {
+        let n_vectors = d_in.div_ceil(T::PER_LANE * lanes) * T::PER_LANE;
+        Self::new(x, d_in, group, n_vectors * lanes, |i, row| {
+            let (vector, i) = (i / (T::PER_LANE * lanes), i % (T::PER_LANE * lanes));
+            let (lane, part) = (i / T::PER_LANE, i % T::PER_LANE);
+            ((vector * T::PER_LANE + part) * group + row) * lanes + lane
+        })
+    }
+
+    /// For [`Lanes`]: in a group, for each value, each row, as many as there are lanes.
+    fn of_lanes(x: &[f32], d_in: usize, lanes: usize) -> Self {
+        Self::new(x, d_in, lanes, d_in, |i, row| i * lanes + row)
+    }
+
+    /// `place(value, row)` in a group of `group` rows, each with room for `width` values.
+    fn new(
+        x: &[f32],
+        d_in: usize,
+        group: usize,
+        width: usize,
+        place: impl Fn(usize, usize) -> usize,
+    ) -> Self {
+        let len = width * group;
+        let mut values = vec![0.0; (x.len() / d_in).div_ceil(group) * len];
         for (row, x) in x.chunks_exact(d_in).enumerate() {
             let values = &mut values[row / group * len..][..len];
-            for (vector, x) in x.chunks(T::PER_LANE * lanes).enumerate() {
-                for (i, x) in x.iter().enumerate() {
-                    let (lane, part) = (i / T::PER_LANE, i % T::PER_LANE);
-                    let at = (vector * T::PER_LANE + part) * group + row % group;
-                    values[at * lanes + lane] = *x;
-                }
+            for (i, x) in x.iter().enumerate() {
+                values[place(i, row % group)] = *x;
             }
         }
         Self { values, len }
     }
 }
 
-/// Dot products of a block of weight rows with all rows of `x`.
+/// What one task computes: the products of a block of weight rows with all rows of `x`.
 struct Block<'a, T> {
     groups: &'a Groups,
     n_rows: usize,
@@ -55,104 +76,171 @@ struct Block<'a, T> {
     y: &'a mut [f32],
 }
 
-impl<T: Stored> WithSimd for Block<'_, T> {
+impl<T> Block<'_, T> {
+    #[inline(always)]
+    fn scale(self) {
+        if let Some(scales) = self.scales {
+            for (y, scale) in self.y.chunks_exact_mut(self.n_rows).zip(scales) {
+                for y in y {
+                    *y *= scale;
+                }
+            }
+        }
+    }
+}
+
+/// A [`Block`] as dot products, one row of weights after the other.
+struct Dots<'a, T>(Block<'a, T>);
+
+impl<T: Stored> WithSimd for Dots<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        if self.n_rows == 1 {
-            self.run::<S, 4, 1>(simd);
-        } else if S::REGISTER_COUNT >= 32 && T::PER_LANE == 1 {
-            self.run::<S, 6, ROWS>(simd);
-        } else if S::REGISTER_COUNT >= 32 {
-            // Several vectors of each row are live at a time.
-            self.run::<S, 4, ROWS>(simd);
+        if self.0.n_rows == 1 {
+            self.run::<S, 1, SUMS>(simd);
         } else {
-            self.run::<S, 2, ROWS>(simd);
+            self.run::<S, ROWS, { SUMS / ROWS }>(simd);
         }
     }
 }
 
-impl<T: Stored> Block<'_, T> {
+impl<T: Stored> Dots<'_, T> {
     #[inline(always)]
-    fn run<S: Simd, const WEIGHTS: usize, const GROUP: usize>(self, simd: S) {
-        let n_rows = self.n_rows;
-        let weight_tiles = self.weights.chunks(WEIGHTS * self.d_in);
-        let y_tiles = self.y.chunks_mut(WEIGHTS * n_rows);
-        for (index, (weights, y)) in weight_tiles.zip(y_tiles).enumerate() {
-            let n_weights = y.len() / n_rows;
-            // Rows that are not there repeat the last one, and their results are dropped.
-            let mut words: [&[u32]; WEIGHTS] = [&[]; WEIGHTS];
-            for (i, words) in words.iter_mut().enumerate() {
-                let from = i.min(n_weights - 1) * self.d_in;
-                *words = T::words(&weights[from..][..self.d_in]);
-            }
-            let groups = self.groups.values.chunks_exact(self.groups.len);
-            for (group, x) in groups.enumerate() {
-                let first = group * GROUP;
-                let n = GROUP.min(n_rows - first);
-                let sums = tile::<S, T, WEIGHTS, GROUP>(simd, words, x);
-                for (sums, y) in sums.iter().zip(y.chunks_exact_mut(n_rows)) {
-                    y[first..first + n].copy_from_slice(&sums[..n]);
-                }
-            }
-            if let Some(scales) = self.scales {
-                let scales = &scales[index * WEIGHTS..];
-                for (y, scale) in y.chunks_exact_mut(n_rows).zip(scales) {
-                    for y in y {
-                        *y *= scale;
-                    }
-                }
+    fn run<S: Simd, const GROUP: usize, const STEPS: usize>(self, simd: S) {
+        let Block {
+            groups,
+            n_rows,
+            weights,
+            d_in,
+            ..
+        } = self.0;
+        let y_rows = self.0.y.chunks_exact_mut(n_rows);
+        for (weights, y) in weights.chunks_exact(d_in).zip(y_rows) {
+            let words = T::words(weights);
+            let groups = groups.values.chunks_exact(groups.len);
+            for (y, x) in y.chunks_mut(GROUP).zip(groups) {
+                let sums = dots::<S, T, GROUP, STEPS>(simd, words, x);
+                y.copy_from_slice(&sums[..y.len()]);
             }
         }
+        self.0.scale();
     }
 }
 
-/// Dot products of `WEIGHTS` rows of words with a group of rows, in registers. Loops only: `array::map` is not always inlined, and
-/// vectors would go through memory.
+/// Dot products of a row of words with a group of rows; `STEPS` vectors have sums of their own. Loops only: `array::map` is not always
+/// inlined, and vectors would go through memory.
 #[inline(always)]
-fn tile<S: Simd, T: Stored, const WEIGHTS: usize, const GROUP: usize>(
+fn dots<S: Simd, T: Stored, const GROUP: usize, const STEPS: usize>(
     simd: S,
-    words: [&[u32]; WEIGHTS],
+    words: &[u32],
     x: &[f32],
-) -> [[f32; GROUP]; WEIGHTS] {
-    let len = words[0].len();
-    let whole = len / S::U32_LANES;
-    let mut vectors: [&[S::u32s]; WEIGHTS] = [&[]; WEIGHTS];
-    for (vectors, words) in vectors.iter_mut().zip(words) {
-        *vectors = &S::as_simd_u32s(&words[..len]).0[..whole];
-    }
+) -> [f32; GROUP] {
+    let (vectors, tail) = S::as_simd_u32s(words);
     let x = S::as_simd_f32s(x).0.as_chunks::<GROUP>().0;
-    let (whole_x, tail_x) = x.split_at(whole * T::PER_LANE);
-    let mut sums = [[simd.splat_f32s(0.0); GROUP]; WEIGHTS];
-    for (at, x) in whole_x.chunks_exact(T::PER_LANE).enumerate() {
-        for (sums, vectors) in sums.iter_mut().zip(&vectors) {
-            for part in 0..T::PER_LANE {
-                let weight = T::part(simd, vectors[at], part);
-                for (sum, x) in sums.iter_mut().zip(&x[part]) {
-                    *sum = simd.mul_add_e_f32s(weight, *x, *sum);
-                }
+    let (x, x_tail) = x.split_at(vectors.len() * T::PER_LANE);
+    let mut sums = [[simd.splat_f32s(0.0); GROUP]; STEPS];
+    // Vectors that are read at a step; narrow words hold several parts.
+    let at_once = (STEPS / T::PER_LANE).max(1);
+    let steps = vectors.chunks_exact(at_once);
+    let left = steps.remainder();
+    let (x, x_left) = x.split_at((vectors.len() - left.len()) * T::PER_LANE);
+    for (vectors, x) in steps.zip(x.chunks_exact(at_once * T::PER_LANE)) {
+        for (i, x) in x.iter().enumerate() {
+            let weight = T::part(simd, vectors[i / T::PER_LANE], i % T::PER_LANE);
+            for (sum, x) in sums[i % STEPS].iter_mut().zip(x) {
+                *sum = simd.mul_add_e_f32s(weight, *x, *sum);
             }
         }
     }
-    if !tail_x.is_empty() {
-        for (sums, words) in sums.iter_mut().zip(words) {
-            let last = simd.partial_load_u32s(&words[whole * S::U32_LANES..]);
-            for (part, x) in tail_x.iter().enumerate() {
-                let weight = T::part(simd, last, part);
-                for (sum, x) in sums.iter_mut().zip(x) {
-                    *sum = simd.mul_add_e_f32s(weight, *x, *sum);
-                }
+    let last = simd.partial_load_u32s(tail);
+    for (vector, x) in left
+        .iter()
+        .zip(x_left.chunks_exact(T::PER_LANE))
+        .chain((!tail.is_empty()).then_some((&last, x_tail)))
+    {
+        for (part, x) in x.iter().enumerate() {
+            let weight = T::part(simd, *vector, part);
+            for (sum, x) in sums[part % STEPS].iter_mut().zip(x) {
+                *sum = simd.mul_add_e_f32s(weight, *x, *sum);
             }
         }
     }
-    let mut out = [[0.0; GROUP]; WEIGHTS];
-    for (out, sums) in out.iter_mut().zip(&sums) {
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = simd.reduce_sum_f32s(*sum);
+    let mut out = [0.0; GROUP];
+    for (row, out) in out.iter_mut().enumerate() {
+        let mut sum = sums[0][row];
+        for other in &sums[1..] {
+            sum = simd.add_f32s(sum, other[row]);
         }
+        *out = simd.reduce_sum_f32s(sum);
     }
     out
+}
+
+/// A [`Block`] with a row of `x` in each lane.
+struct Lanes<'a, T>(Block<'a, T>);
+
+impl<T: Stored> WithSimd for Lanes<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Block {
+            groups,
+            n_rows,
+            weights,
+            d_in,
+            ..
+        } = self.0;
+        let mut widened = vec![0.0; if T::IS_CHEAP { 0 } else { WEIGHTS * d_in }];
+        let y_tiles = self.0.y.chunks_mut(WEIGHTS * n_rows);
+        for (weights, y) in weights.chunks(WEIGHTS * d_in).zip(y_tiles) {
+            if !T::IS_CHEAP {
+                T::widen(weights, &mut widened[..weights.len()]);
+            }
+            let groups = groups.values.chunks_exact(groups.len);
+            for (x, first) in groups.zip((0..).step_by(S::F32_LANES)) {
+                let x = S::as_simd_f32s(x).0;
+                let sums = if T::IS_CHEAP {
+                    lanes::<S, T>(simd, weights, d_in, x)
+                } else {
+                    lanes::<S, f32>(simd, &widened[..weights.len()], d_in, x)
+                };
+                let n = S::F32_LANES.min(n_rows - first);
+                for (sum, y) in sums.into_iter().zip(y.chunks_exact_mut(n_rows)) {
+                    simd.partial_store_f32s(&mut y[first..first + n], sum);
+                }
+            }
+        }
+        self.0.scale();
+    }
+}
+
+/// The sums, a row of `x` in each lane, of up to `WEIGHTS` rows of weights. Sums of rows that are not there say nothing.
+#[inline(always)]
+fn lanes<S: Simd, T: Stored>(
+    simd: S,
+    weights: &[T],
+    d_in: usize,
+    x: &[S::f32s],
+) -> [S::f32s; WEIGHTS] {
+    let n_weights = weights.len() / d_in;
+    let len = d_in / T::PER_LANE;
+    let mut rows: [&[u32]; WEIGHTS] = [&[]; WEIGHTS];
+    for (i, row) in rows.iter_mut().enumerate() {
+        let from = i.min(n_weights - 1) * d_in;
+        *row = &T::words(&weights[from..][..d_in])[..len];
+    }
+    let mut sums = [simd.splat_f32s(0.0); WEIGHTS];
+    for (at, x) in x.chunks_exact(T::PER_LANE).enumerate().take(len) {
+        for (sum, row) in sums.iter_mut().zip(&rows) {
+            let word = simd.splat_u32s(row[at]);
+            for (part, x) in x.iter().enumerate() {
+                *sum = simd.mul_add_e_f32s(T::part(simd, word, part), *x, *sum);
+            }
+        }
+    }
+    sums
 }
 
 /// `y = x W^T` for a matrix `[d_out, d_in]`: `[rows, d_in]` to `[rows, d_out]`. Rows of weights must fill words
@@ -170,25 +258,36 @@ pub(crate) fn few_rows<T: Stored>(x: &[f32], matrix: Matrix<'_, T>, y: &mut [f32
     let n_rows = x.len() / d_in;
     let d_out = y.len() / n_rows;
     let arch = Arch::new();
-    let group = if n_rows == 1 { 1 } else { ROWS };
-    let groups = Groups::new::<T>(x, d_in, group, arch.dispatch(super::product::Lanes));
+    let n_lanes = arch.dispatch(super::product::Lanes);
+    let has_lanes = n_rows > n_lanes / 2 && n_rows > 1;
+    let groups = if has_lanes {
+        Groups::of_lanes(x, d_in, n_lanes)
+    } else {
+        let group = if n_rows == 1 { 1 } else { ROWS };
+        Groups::of_vectors::<T>(x, d_in, group, n_lanes)
+    };
     // Two tasks a thread, of whole tiles.
     let block = d_out
         .div_ceil(2 * rayon::current_num_threads())
-        .next_multiple_of(12);
+        .next_multiple_of(WEIGHTS);
     let run = |y: &mut [f32]| {
         y.par_chunks_mut(block * n_rows)
             .zip(weights.par_chunks(block * d_in))
             .enumerate()
             .for_each(|(index, (y, weights))| {
-                arch.dispatch(Block {
+                let block = Block {
                     groups: &groups,
                     n_rows,
                     weights,
                     scales: scales.map(|scales| &scales[index * block..]),
                     d_in,
                     y,
-                });
+                };
+                if has_lanes {
+                    arch.dispatch(Lanes(block));
+                } else {
+                    arch.dispatch(Dots(block));
+                }
             });
     };
     if n_rows == 1 {

@@ -10,6 +10,8 @@ use crate::matrix::Int8;
 pub(crate) trait Stored: Copy + Send + Sync + 'static {
     /// Values in one vector load of a row: a vector of `f32`, or two values in each of its lanes.
     const PER_LANE: usize;
+    /// Whether a part costs no more than an operation, so that it may be taken again for every use of a weight.
+    const IS_CHEAP: bool;
 
     /// Values to `f32`, exactly.
     fn widen(values: &[Self], out: &mut [f32]);
@@ -32,6 +34,7 @@ pub(crate) fn are_words<T: Stored>(values: &[T], d_in: usize) -> bool {
 
 impl Stored for f32 {
     const PER_LANE: usize = 1;
+    const IS_CHEAP: bool = true;
 
     fn widen(values: &[Self], out: &mut [f32]) {
         out.copy_from_slice(values);
@@ -49,6 +52,7 @@ impl Stored for f32 {
 
 impl Stored for bf16 {
     const PER_LANE: usize = 2;
+    const IS_CHEAP: bool = true;
 
     fn widen(values: &[Self], out: &mut [f32]) {
         for (out, value) in out.iter_mut().zip(values) {
@@ -74,6 +78,7 @@ impl Stored for bf16 {
 
 impl Stored for f16 {
     const PER_LANE: usize = 2;
+    const IS_CHEAP: bool = false;
 
     fn widen(values: &[Self], out: &mut [f32]) {
         values.convert_to_f32_slice(out);
@@ -101,6 +106,7 @@ pub(crate) struct Code(u8);
 
 impl Stored for Code {
     const PER_LANE: usize = 4;
+    const IS_CHEAP: bool = false;
 
     #[inline(always)]
     fn widen(values: &[Self], out: &mut [f32]) {
