@@ -277,8 +277,42 @@ fn write(sh: &Shell, dir: &Path, cases: &[Value], measured: &Value, machine: &Va
     sh.write_file(dir.join("compare.csv"), csv)?;
     sh.write_file(dir.join("README.md"), format!("# Results\n\n{page}"))?;
     sh.write_file("docs/BENCHMARKS.md", format!("# Benchmarks\n\n{page}"))?;
+    let readme = sh.read_file("README.md")?;
+    sh.write_file("README.md", with_speed(&readme, cases, measured)?)?;
     println!("{markdown}");
     Ok(())
+}
+
+/// The README with its table of medians between the two markers written anew.
+fn with_speed(readme: &str, cases: &[Value], measured: &Value) -> Result<String> {
+    const MARKERS: [&str; 2] = [
+        "<!-- speed: written by `cargo xtask bench compare` -->\n",
+        "<!-- /speed -->",
+    ];
+    let [begin, end] = MARKERS.map(|marker| readme.find(marker));
+    let (begin, end) = begin.zip(end).context("README.md has no speed markers")?;
+    let mut table = String::from("|");
+    for (engine, _, _) in ENGINES {
+        write!(table, " | {engine}")?;
+    }
+    writeln!(table, " |\n|---{}|", "|---".repeat(ENGINES.len()))?;
+    for case in cases {
+        let Some(title) = case["title"].as_str() else {
+            continue;
+        };
+        let rows = &measured[case["name"].as_str().unwrap_or_default()];
+        write!(table, "| {title}")?;
+        for (engine, _, _) in ENGINES {
+            match summary(&rows[engine]) {
+                Some((median, ..)) if median < 0.1 => write!(table, " | {:.1} ms", median * 1e3)?,
+                Some((median, ..)) => write!(table, " | {:.0} ms", median * 1e3)?,
+                None => write!(table, " | not measured")?,
+            }
+        }
+        writeln!(table, " |")?;
+    }
+    let head = &readme[..begin + MARKERS[0].len()];
+    Ok(format!("{head}\n{table}\n{}", &readme[end..]))
 }
 
 /// What the project promised and whether it holds, as a table.
@@ -338,4 +372,29 @@ fn promises(cases: &[Value], measured: &Value, machine: &Value) -> Result<String
         )?;
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_gets_the_medians_and_keeps_the_rest() {
+        let readme = "before\n<!-- speed: written by `cargo xtask bench compare` -->\nold\n<!-- /speed -->\nafter\n";
+        let cases = [
+            json!({"name": "a", "title": "a step"}),
+            json!({"name": "b"}),
+        ];
+        let measured = json!({"a": {REFERENCE: {"seconds": [0.3, 0.1, 0.2]}, "e2p-f32": {"seconds": [0.0123]}}});
+        let found = with_speed(readme, &cases, &measured).unwrap();
+        let row = "| a step | 200 ms | not measured | 12.3 ms | not measured | not measured |\n";
+        assert!(
+            found.starts_with("before\n<!-- speed") && found.ends_with("<!-- /speed -->\nafter\n"),
+            "{found}"
+        );
+        assert!(found.contains(row) && !found.contains("old"), "{found}");
+        // Written twice it stays the same.
+        assert_eq!(with_speed(&found, &cases, &measured).unwrap(), found);
+        assert!(with_speed("no markers", &cases, &measured).is_err());
+    }
 }
