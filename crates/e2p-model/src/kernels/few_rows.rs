@@ -2,8 +2,7 @@
 //!
 //! For one user's next token a product costs what it takes to read the weights, so each row of them is one stream that the processor
 //! fetches ahead: [`Dots`]. With several users the sums begin to count. From half a vector of rows on, a lane holds a user: [`Lanes`]
-//! multiplies each weight, widened first, with a vector of all users, and no sum over lanes is left to make. The weights are not packed
-//! for later; the few rows are.
+//! multiplies each weight with a vector of all users, and no sum over lanes is left to make. The weights are not packed; the few rows are.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -32,8 +31,8 @@ impl Groups {
     /// For [`Dots`]: in a group, for each vector of the weights' words, each part of the words (see [`Stored::part`]), each row, a vector.
     fn of_vectors<T: Stored>(x: &[f32], d_in: usize, group: usize, lanes: usize) -> Self {
         let n_vectors = d_in.div_ceil(T::PER_LANE * lanes) * T::PER_LANE;
-        Self::new(x, d_in, group, n_vectors * lanes, |i, row| {
-            let (vector, i) = (i / (T::PER_LANE * lanes), i % (T::PER_LANE * lanes));
+        let load = T::PER_LANE * lanes;
+        Self::new(x, d_in, load, group, n_vectors * lanes, |vector, i, row| {
             let (lane, part) = (i / T::PER_LANE, i % T::PER_LANE);
             ((vector * T::PER_LANE + part) * group + row) * lanes + lane
         })
@@ -41,23 +40,27 @@ impl Groups {
 
     /// For [`Lanes`]: in a group, for each value, each row, as many as there are lanes.
     fn of_lanes(x: &[f32], d_in: usize, lanes: usize) -> Self {
-        Self::new(x, d_in, lanes, d_in, |i, row| i * lanes + row)
+        Self::new(x, d_in, d_in, lanes, d_in, |_, i, row| i * lanes + row)
     }
 
-    /// `place(value, row)` in a group of `group` rows, each with room for `width` values.
+    /// `place(part, value of the part, row)` in a group of `group` rows, each taken in parts of `step` values and with room for `width`. A
+    /// division for each value would cost as much as placing it.
     fn new(
         x: &[f32],
         d_in: usize,
+        step: usize,
         group: usize,
         width: usize,
-        place: impl Fn(usize, usize) -> usize,
+        place: impl Fn(usize, usize, usize) -> usize,
     ) -> Self {
         let len = width * group;
         let mut values = vec![0.0; (x.len() / d_in).div_ceil(group) * len];
         for (row, x) in x.chunks_exact(d_in).enumerate() {
             let values = &mut values[row / group * len..][..len];
-            for (i, x) in x.iter().enumerate() {
-                values[place(i, row % group)] = *x;
+            for (part, x) in x.chunks(step).enumerate() {
+                for (i, x) in x.iter().enumerate() {
+                    values[place(part, i, row % group)] = *x;
+                }
             }
         }
         Self { values, len }
