@@ -43,8 +43,7 @@ impl Groups {
         Self::new(x, d_in, d_in, lanes, d_in, |_, i, row| i * lanes + row)
     }
 
-    /// `place(part, value of the part, row)` in a group of `group` rows, each taken in parts of `step` values and with room for `width`. A
-    /// division for each value would cost as much as placing it.
+    /// `place(part, value of the part, row)` in a group of `group` rows, each taken in parts of `step` values and with room for `width`.
     fn new(
         x: &[f32],
         d_in: usize,
