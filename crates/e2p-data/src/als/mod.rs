@@ -10,8 +10,7 @@ mod matrix;
 mod recall;
 mod solve;
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use nalgebra::{DMatrix, DMatrixView};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -185,24 +184,16 @@ fn confidence(weight: f32, options: &AlsOptions) -> f32 {
 /// `rowsᵀ·rows + regularization·I`, summed over blocks of fixed size in fixed order, so that threads do not change it.
 fn gram(rows: &[f32], dim: usize, regularization: f32) -> Vec<f32> {
     const BLOCK: usize = 4096;
-    let blocks: Vec<Vec<f32>> = rows
+    let blocks: Vec<DMatrix<f32>> = rows
         .par_chunks(BLOCK * dim)
         .map(|block| {
-            let mut product = vec![0.0; dim * dim];
-            let block = MatRef::from_row_major_slice(block, block.len() / dim, dim);
-            let out = MatMut::from_row_major_slice_mut(&mut product, dim, dim);
-            matmul(out, Accum::Replace, block.transpose(), block, 1.0, Par::Seq);
-            product
+            let columns = DMatrixView::from_slice(block, dim, block.len() / dim);
+            columns * columns.transpose()
         })
         .collect();
-    let mut sum = vec![0.0; dim * dim];
+    let mut sum = DMatrix::from_diagonal_element(dim, dim, regularization);
     for block in blocks {
-        for (sum, value) in sum.iter_mut().zip(block) {
-            *sum += value;
-        }
+        sum += block;
     }
-    for diagonal in sum.iter_mut().step_by(dim + 1) {
-        *diagonal += regularization;
-    }
-    sum
+    sum.as_slice().to_vec()
 }

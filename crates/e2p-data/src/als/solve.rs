@@ -162,8 +162,7 @@ fn weight(confidence: f32, product: f32, right_side: bool) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use faer::linalg::solvers::Solve;
-    use faer::{Mat, Side};
+    use nalgebra::{DMatrix, DVector};
     use rand::{RngExt, SeedableRng};
 
     use super::super::{InteractionMatrix, gram};
@@ -190,7 +189,7 @@ mod tests {
             "no items, no vector"
         );
         for row in [0, 2] {
-            let mut a = Mat::<f64>::from_fn(dim, dim, |i, j| {
+            let mut a = DMatrix::<f64>::from_fn(dim, dim, |i, j| {
                 let sum: f64 = other
                     .chunks(dim)
                     .map(|y| f64::from(y[i]) * f64::from(y[j]))
@@ -201,25 +200,25 @@ mod tests {
                     0.0
                 }
             });
-            let mut b = Mat::<f64>::zeros(dim, 1);
+            let mut b = DVector::<f64>::zeros(dim);
             for (_, item, confidence) in pairs.iter().filter(|pair| pair.0 == row) {
                 let y: Vec<f64> = other[*item as usize * dim..][..dim]
                     .iter()
                     .map(|v| f64::from(*v))
                     .collect();
                 for i in 0..dim {
-                    b[(i, 0)] += (1.0 + f64::from(*confidence)) * y[i];
+                    b[i] += (1.0 + f64::from(*confidence)) * y[i];
                     for j in 0..dim {
                         a[(i, j)] += f64::from(*confidence) * y[i] * y[j];
                     }
                 }
             }
-            let expected = a.llt(Side::Lower).unwrap().solve(&b);
+            let expected = a.cholesky().unwrap().solve(&b);
             for (i, found) in solved[row * dim..][..dim].iter().enumerate() {
                 assert!(
-                    (f64::from(*found) - expected[(i, 0)]).abs() < 1e-4,
+                    (f64::from(*found) - expected[i]).abs() < 1e-4,
                     "row {row}: {found} {}",
-                    expected[(i, 0)]
+                    expected[i]
                 );
             }
         }

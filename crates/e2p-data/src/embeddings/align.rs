@@ -4,9 +4,8 @@
 //! angles and fits a model trained anew with another seed, and an affine map by ridge regression, which also fits another model. Only sums of
 //! products are held in memory. `e2p-train` adds a residual network to the affine map.
 
-use faer::linalg::matmul::matmul;
-use faer::linalg::solvers::Solve;
-use faer::{Accum, Mat, MatRef, Par, Side};
+use nalgebra::{DMatrix, DMatrixView};
+use rayon::prelude::*;
 
 use super::UserEmbeddings;
 use crate::error::{DataError, Result};
@@ -30,8 +29,8 @@ pub enum AlignMethod {
 /// A fitted map. Preferred variable name: `aligner`.
 #[derive(Debug)]
 pub struct Aligner {
-    /// `[d_from, d_to]`
-    matrix: Mat<f64>,
+    /// `[d_to, d_from]`
+    matrix: DMatrix<f64>,
     from_mean: Vec<f64>,
     to_mean: Vec<f64>,
 }
@@ -52,8 +51,10 @@ struct Sums {
     n: usize,
     from: Vec<f64>,
     to: Vec<f64>,
-    from_from: Mat<f64>,
-    from_to: Mat<f64>,
+    /// `[d_from, d_from]`
+    from_from: DMatrix<f64>,
+    /// `[d_to, d_from]`
+    to_from: DMatrix<f64>,
 }
 
 impl Aligner {
@@ -99,21 +100,17 @@ impl Aligner {
     pub fn map(&self, rows: &[f32]) -> Vec<f32> {
         let (d_from, d_to) = (self.from_mean.len(), self.to_mean.len());
         assert_eq!(rows.len() % d_from, 0, "rows of {d_from} numbers");
-        let n = rows.len() / d_from;
-        let centred = Mat::from_fn(n, d_from, |i, j| {
-            f64::from(rows[i * d_from + j]) - self.from_mean[j]
-        });
-        let mut mapped = Mat::from_fn(n, d_to, |_, j| self.to_mean[j]);
-        matmul(
-            &mut mapped,
-            Accum::Add,
-            &centred,
-            &self.matrix,
-            1.0,
-            Par::rayon(0),
-        );
-        let values = (0..n).flat_map(|i| (0..d_to).map(move |j| (i, j)));
-        values.map(|at| mapped[at] as f32).collect()
+        let map_block = |rows: &[f32]| -> Vec<f32> {
+            let n = rows.len() / d_from;
+            let centred = DMatrix::from_fn(d_from, n, |i, j| {
+                f64::from(rows[j * d_from + i]) - self.from_mean[i]
+            });
+            let mut mapped = DMatrix::from_fn(d_to, n, |i, _| self.to_mean[i]);
+            mapped.gemm(1.0, &self.matrix, &centred, 1.0);
+            mapped.iter().map(|value| *value as f32).collect()
+        };
+        let blocks: Vec<Vec<f32>> = rows.par_chunks(BLOCK * d_from).map(map_block).collect();
+        blocks.concat()
     }
 }
 
@@ -180,8 +177,8 @@ impl Sums {
             n: 0,
             from: vec![0.0; d_from],
             to: vec![0.0; d_to],
-            from_from: Mat::zeros(d_from, d_from),
-            from_to: Mat::zeros(d_from, d_to),
+            from_from: DMatrix::zeros(d_from, d_from),
+            to_from: DMatrix::zeros(d_to, d_from),
         }
     }
 
@@ -195,24 +192,13 @@ impl Sums {
                 x.extend(from.get(user)?.iter().map(|value| f64::from(*value)));
                 y.extend(to.get(user)?.iter().map(|value| f64::from(*value)));
             }
-            let rows = |values, dim| MatRef::from_row_major_slice(values, block.len(), dim);
-            let (x_rows, y_rows) = (rows(&x[..], d_from), rows(&y[..], d_to));
-            let par = Par::rayon(0);
-            matmul(
-                &mut self.from_from,
-                Accum::Add,
-                x_rows.transpose(),
-                x_rows,
-                1.0,
-                par,
-            );
-            matmul(
-                &mut self.from_to,
-                Accum::Add,
-                x_rows.transpose(),
-                y_rows,
-                1.0,
-                par,
+            // Rows one after the other are the columns of a matrix.
+            let x_columns = DMatrixView::from_slice(&x, d_from, block.len());
+            let y_columns = DMatrixView::from_slice(&y, d_to, block.len());
+            let x_rows = x_columns.transpose();
+            rayon::join(
+                || self.from_from.gemm(1.0, &x_columns, &x_rows, 1.0),
+                || self.to_from.gemm(1.0, &y_columns, &x_rows, 1.0),
             );
             for (sums, values) in [(&mut self.from, &x), (&mut self.to, &y)] {
                 for row in values.chunks(sums.len()) {
@@ -230,22 +216,21 @@ impl Sums {
         let n = self.n as f64;
         let mean = |sums: &[f64]| -> Vec<f64> { sums.iter().map(|sum| sum / n).collect() };
         let (from_mean, to_mean) = (mean(&self.from), mean(&self.to));
-        let centred = |products: &Mat<f64>, right: &[f64]| {
-            Mat::from_fn(products.nrows(), products.ncols(), |i, j| {
-                products[(i, j)] - n * from_mean[i] * right[j]
+        let centred = |products: &DMatrix<f64>, left: &[f64]| {
+            DMatrix::from_fn(products.nrows(), products.ncols(), |i, j| {
+                products[(i, j)] - n * left[i] * from_mean[j]
             })
         };
         let mut variance = centred(&self.from_from, &from_mean);
-        let covariance = centred(&self.from_to, &to_mean);
-        let trace: f64 = (0..variance.nrows()).map(|i| variance[(i, i)]).sum();
+        let covariance = centred(&self.to_from, &to_mean);
         let matrix = match method {
             AlignMethod::Procrustes => {
-                let svd = covariance
-                    .thin_svd()
-                    .expect("finite numbers, checked when they were read");
-                let singular: f64 = svd.S().column_vector().iter().sum();
-                let scale = singular / trace.max(f64::MIN_POSITIVE);
-                svd.U() * svd.V().transpose() * scale
+                let scale_of = |singular: f64| singular / variance.trace().max(f64::MIN_POSITIVE);
+                let svd = covariance.svd(true, true);
+                let (Some(u), Some(v_t)) = (svd.u, svd.v_t) else {
+                    unreachable!("both were asked for")
+                };
+                u * v_t * scale_of(svd.singular_values.sum())
             }
             AlignMethod::Affine => {
                 for i in 0..variance.nrows() {
@@ -254,9 +239,9 @@ impl Sums {
                     variance[(i, i)] += RIDGE * variance[(i, i)].max(0.0) + rounding;
                 }
                 let cholesky = variance
-                    .llt(Side::Lower)
+                    .cholesky()
                     .expect("a ridge makes it positive definite");
-                cholesky.solve(&covariance)
+                cholesky.solve(&covariance.transpose()).transpose()
             }
         };
         Aligner {
