@@ -16,21 +16,78 @@ use crate::workspace;
 /// The engine that checksums and ratios refer to.
 const REFERENCE: &str = "pytorch-f32";
 
-/// Name, command line arguments before the model directory, relative tolerance of the checksum.
-const ENGINES: [(&str, &[&str], f64); 5] = [
-    (REFERENCE, &["f32"], 0.0),
-    ("pytorch-bf16", &["bf16"], 0.05),
-    ("e2p-f32", &["f32"], 1e-3),
-    ("e2p-bf16-weights", &["bf16"], 1e-3),
+/// Someone's code that runs cases.
+struct Engine {
+    name: &'static str,
+    program: Program,
+    /// How the weights are stored, the engine's first argument.
+    width: &'static str,
+    /// Of the checksum, relative to the reference's.
+    tolerance: f64,
+}
+
+/// What is started for an engine.
+#[derive(Clone, Copy, PartialEq)]
+enum Program {
+    PyTorch,
+    Own,
+    Candle,
+    LlamaCpp,
+}
+
+const ENGINES: [Engine; 9] = [
+    engine(REFERENCE, Program::PyTorch, "f32", 0.0),
+    engine("pytorch-bf16", Program::PyTorch, "bf16", 0.05),
+    engine("candle-f32", Program::Candle, "f32", 1e-3),
+    engine("llama.cpp-f32", Program::LlamaCpp, "f32", 1e-3),
+    engine("llama.cpp-bf16", Program::LlamaCpp, "bf16", 1e-3),
+    engine("llama.cpp-q8_0", Program::LlamaCpp, "q8_0", 0.01),
+    engine("e2p-f32", Program::Own, "f32", 1e-3),
+    engine("e2p-bf16-weights", Program::Own, "bf16", 1e-3),
     // Rounded weights give another model; the norm of its logits says that it is near the same one.
-    ("e2p-int8-weights", &["int8"], 0.01),
+    engine("e2p-int8-weights", Program::Own, "int8", 0.01),
 ];
 
-/// Bytes of a weight in each of our storages.
-const WEIGHT_BYTES: [(&str, f64); 3] = [
-    ("e2p-f32", 4.0),
-    ("e2p-bf16-weights", 2.0),
-    ("e2p-int8-weights", 1.0),
+const fn engine(
+    name: &'static str,
+    program: Program,
+    width: &'static str,
+    tolerance: f64,
+) -> Engine {
+    Engine {
+        name,
+        program,
+        width,
+        tolerance,
+    }
+}
+
+impl Program {
+    /// Whether it has what a case of this kind needs: candle's Llama and llama.cpp give no gradients, llama.cpp has no projector.
+    fn has(self, kind: &str) -> bool {
+        match self {
+            Self::PyTorch | Self::Own => true,
+            Self::Candle => kind != "train",
+            Self::LlamaCpp => kind != "train" && kind != "project",
+        }
+    }
+
+    /// The command line, without width, model and case.
+    fn command(self, python: &str) -> Vec<&str> {
+        match self {
+            Self::PyTorch => vec![python, "benches/compare/torch_engine.py", "run"],
+            Self::LlamaCpp => vec![python, "benches/compare/llama_engine.py", "run"],
+            Self::Candle => vec!["target/bench/candle/release/candle-engine"],
+            Self::Own => vec!["target/release/e2p_engine"],
+        }
+    }
+}
+
+/// Each of our storages, the bytes of a weight in it, and llama.cpp at that width.
+const STORAGES: [(&str, f64, &str); 3] = [
+    ("e2p-f32", 4.0, "llama.cpp-f32"),
+    ("e2p-bf16-weights", 2.0, "llama.cpp-bf16"),
+    ("e2p-int8-weights", 1.0, "llama.cpp-q8_0"),
 ];
 
 /// What an engine said about a case.
@@ -43,13 +100,16 @@ struct Found {
 
 pub(crate) fn run(sh: &Shell, filter: Option<&str>, only: Option<&str>) -> Result<()> {
     let python = std::env::var("E2P_PYTHON").unwrap_or_else(|_| "python3".into());
-    let script = "benches/compare/torch_engine.py";
+    let script = "benches/compare/torch_engine.py"; // also writes the checkpoint
     let locked = workspace::locked();
     cmd!(
         sh,
         "cargo build --release {locked...} -p e2p-bench -p e2p-cli"
     )
     .run()?;
+    if only.is_none_or(|only| only.starts_with("candle")) {
+        build_candle(sh)?;
+    }
     let model = PathBuf::from("target/bench/smollm2-135m-random");
     if !sh.path_exists(model.join("model.safetensors")) {
         sh.create_dir(&model)?;
@@ -76,25 +136,23 @@ pub(crate) fn run(sh: &Shell, filter: Option<&str>, only: Option<&str>) -> Resul
         if filter.is_some_and(|filter| !name.contains(filter)) {
             continue;
         }
-        for (engine, arguments, tolerance) in ENGINES {
-            if only.is_some_and(|only| engine != only) {
+        let kind = case["kind"].as_str().context("a case has a kind")?;
+        for engine in ENGINES.iter().filter(|engine| engine.program.has(kind)) {
+            if only.is_some_and(|only| engine.name != only) {
                 continue;
             }
-            let program: Vec<&str> = if engine.starts_with("pytorch") {
-                vec![&python, script, "run"]
-            } else {
-                vec!["target/release/e2p_engine"]
-            };
-            eprintln!("{name}: {engine}");
-            let reference = (engine != REFERENCE).then(|| &measured[name][REFERENCE]["checksum"]);
-            let found = measure(sh, &program, arguments, &model, case)
-                .and_then(|found| verified(found, reference, tolerance));
-            measured[name][engine] = match found {
+            eprintln!("{name}: {}", engine.name);
+            let is_reference = engine.name == REFERENCE;
+            let reference = (!is_reference).then(|| &measured[name][REFERENCE]["checksum"]);
+            let program = engine.program.command(&python);
+            let found = measure(sh, &program, engine.width, &model, case)
+                .and_then(|found| verified(found, reference, engine.tolerance));
+            measured[name][engine.name] = match found {
                 Ok(found) => json!({
                     "seconds": found.seconds, "checksum": found.checksum, "peak_mib": found.peak_mib, "version": found.version,
                 }),
                 Err(error) => {
-                    eprintln!("{name}: {engine} refused: {error:#}");
+                    eprintln!("{name}: {} refused: {error:#}", engine.name);
                     Value::Null
                 }
             };
@@ -104,25 +162,29 @@ pub(crate) fn run(sh: &Shell, filter: Option<&str>, only: Option<&str>) -> Resul
     write(sh, &dir, cases, &measured, &machine)
 }
 
+/// Built apart from the workspace, for this machine alone, as its authors advise.
+fn build_candle(sh: &Shell) -> Result<()> {
+    let _flags = sh.push_env("RUSTFLAGS", "-C target-cpu=native");
+    let manifest = "benches/compare/candle/Cargo.toml";
+    let locked = workspace::locked();
+    cmd!(
+        sh,
+        "cargo build --release {locked...} --manifest-path {manifest} --target-dir target/bench/candle"
+    )
+    .run()
+    .context("building candle's engine")
+}
+
 /// Runs one engine on one case; a cold start is as many processes as there are repeats, timed from outside.
-fn measure(
-    sh: &Shell,
-    program: &[&str],
-    arguments: &[&str],
-    model: &Path,
-    case: &Value,
-) -> Result<Found> {
+fn measure(sh: &Shell, program: &[&str], width: &str, model: &Path, case: &Value) -> Result<Found> {
     let case_json = case.to_string();
     let (program, before) = program.split_first().context("a program")?;
     let once = || -> Result<(Found, f64)> {
         let began = std::time::Instant::now();
-        let line = cmd!(
-            sh,
-            "{program} {before...} {arguments...} {model} {case_json}"
-        )
-        .quiet()
-        .ignore_stderr()
-        .read()?;
+        let line = cmd!(sh, "{program} {before...} {width} {model} {case_json}")
+            .quiet()
+            .ignore_stderr()
+            .read()?;
         let wall = began.elapsed().as_secs_f64();
         let found: Value = serde_json::from_str(line.lines().last().unwrap_or_default())?;
         let numbers = |key: &str| -> Vec<f64> {
@@ -242,7 +304,9 @@ fn write(sh: &Shell, dir: &Path, cases: &[Value], measured: &Value, machine: &Va
             "- `{name}`: {}.",
             case["what"].as_str().unwrap_or_default()
         )?;
-        for (engine, _, _) in ENGINES {
+        let kind = case["kind"].as_str().unwrap_or_default();
+        for engine in ENGINES.iter().filter(|engine| engine.program.has(kind)) {
+            let engine = engine.name;
             let Some((median, min, max)) = summary(&rows[engine]) else {
                 writeln!(csv, "{name},{engine},,,,,,")?;
                 writeln!(markdown, "| {name} | {engine} | not measured | | | | |")?;
@@ -271,7 +335,7 @@ fn write(sh: &Shell, dir: &Path, cases: &[Value], measured: &Value, machine: &Va
     let promises = promises(cases, measured, machine)?;
     let machine = serde_json::to_string_pretty(machine)?;
     let page = format!(
-        "Written by `cargo xtask bench compare`; do not edit.\n\n{markdown}\n{promises}\nA ratio above 1 is faster than PyTorch.\nTimes are medians; every engine's loss, gradient norm or logit norm agreed with PyTorch f32 first.\ncandle and llama.cpp: not measured.\n\n{what}\nMachine:\n\n```json\n{machine}\n```\n"
+        "Written by `cargo xtask bench compare`; do not edit.\n\n{markdown}\n{promises}\nA ratio above 1 is faster than PyTorch.\nTimes are medians; every engine's loss, gradient norm or logit norm agreed with PyTorch f32 first.\ncandle's Llama and llama.cpp give no gradients, so that they stand in no training case; candle is compiled for this CPU alone, llama.cpp by its Python package's defaults with `GGML_NATIVE`.\n\n{what}\nMachine:\n\n```json\n{machine}\n```\n"
     );
     sh.write_file(dir.join("env.json"), format!("{machine}\n"))?;
     sh.write_file(dir.join("compare.csv"), csv)?;
@@ -291,22 +355,24 @@ fn with_speed(readme: &str, cases: &[Value], measured: &Value) -> Result<String>
     ];
     let [begin, end] = MARKERS.map(|marker| readme.find(marker));
     let (begin, end) = begin.zip(end).context("README.md has no speed markers")?;
+    let titled: Vec<_> = cases
+        .iter()
+        .filter_map(|case| Some((case, case["title"].as_str()?)))
+        .collect();
     let mut table = String::from("|");
-    for (engine, _, _) in ENGINES {
-        write!(table, " | {engine}")?;
+    for (_, title) in &titled {
+        write!(table, " | {title}")?;
     }
-    writeln!(table, " |\n|---{}|", "|---".repeat(ENGINES.len()))?;
-    for case in cases {
-        let Some(title) = case["title"].as_str() else {
-            continue;
-        };
-        let rows = &measured[case["name"].as_str().unwrap_or_default()];
-        write!(table, "| {title}")?;
-        for (engine, _, _) in ENGINES {
-            match summary(&rows[engine]) {
+    writeln!(table, " |\n|---{}|", "|---".repeat(titled.len()))?;
+    for engine in &ENGINES {
+        write!(table, "| {}", engine.name)?;
+        for (case, _) in &titled {
+            let [name, kind] = ["name", "kind"].map(|key| case[key].as_str().unwrap_or_default());
+            match summary(&measured[name][engine.name]) {
                 Some((median, ..)) if median < 0.1 => write!(table, " | {:.1} ms", median * 1e3)?,
                 Some((median, ..)) => write!(table, " | {:.0} ms", median * 1e3)?,
-                None => write!(table, " | not measured")?,
+                None if engine.program.has(kind) => write!(table, " | not measured")?,
+                None => write!(table, " | –")?,
             }
         }
         writeln!(table, " |")?;
@@ -331,7 +397,7 @@ fn promises(cases: &[Value], measured: &Value, machine: &Value) -> Result<String
     };
     let rates = ["read_gb_per_s", "product_gflop_per_s"].map(|key| machine["limits"][key].as_f64());
     let weights = machine["weights"].as_f64();
-    for (engine, bytes) in WEIGHT_BYTES {
+    for (engine, bytes, llama) in STORAGES {
         for case in cases {
             let name = case["name"].as_str().unwrap_or_default();
             let Some(at_least) = case["at_least"].as_f64() else {
@@ -350,6 +416,10 @@ fn promises(cases: &[Value], measured: &Value, machine: &Value) -> Result<String
         let share = read.map(|((time, weights), rate)| weights * bytes / time / 1e9 / rate);
         let what = "`decode_1`: at least 0.7 of the memory's bandwidth";
         line(what, engine, share, &|found| found >= 0.7)?;
+        let llama = time("decode_1", llama).zip(time("decode_1", engine));
+        let what = "`decode_1`: the goal, 1 × llama.cpp with weights as wide";
+        let ratio = llama.map(|(llama, own)| llama / own);
+        line(what, engine, ratio, &|found| found >= 1.0)?;
         let users = time("decode_1", engine).zip(time("decode_16", engine));
         let users = users.map(|(one, sixteen)| 16.0 * one / sixteen);
         let what = "`decode_16`: at least 6 × the tokens/s of one user";
@@ -382,17 +452,28 @@ mod tests {
     fn the_readme_gets_the_medians_and_keeps_the_rest() {
         let readme = "before\n<!-- speed: written by `cargo xtask bench compare` -->\nold\n<!-- /speed -->\nafter\n";
         let cases = [
-            json!({"name": "a", "title": "a step"}),
-            json!({"name": "b"}),
+            json!({"name": "a", "kind": "train", "title": "a step"}),
+            json!({"name": "b", "kind": "decode"}),
         ];
         let measured = json!({"a": {REFERENCE: {"seconds": [0.3, 0.1, 0.2]}, "e2p-f32": {"seconds": [0.0123]}}});
         let found = with_speed(readme, &cases, &measured).unwrap();
-        let row = "| a step | 200 ms | not measured | 12.3 ms | not measured | not measured |\n";
+        let rows = [
+            "| pytorch-f32 | 200 ms |\n",
+            "| candle-f32 | – |\n",
+            "| e2p-f32 | 12.3 ms |\n",
+        ];
         assert!(
             found.starts_with("before\n<!-- speed") && found.ends_with("<!-- /speed -->\nafter\n"),
             "{found}"
         );
-        assert!(found.contains(row) && !found.contains("old"), "{found}");
+        assert!(
+            rows.iter().all(|row| found.contains(row)) && !found.contains("old"),
+            "{found}"
+        );
+        assert!(
+            found.contains("| e2p-int8-weights | not measured |\n"),
+            "{found}"
+        );
         // Written twice it stays the same.
         assert_eq!(with_speed(&found, &cases, &measured).unwrap(), found);
         assert!(with_speed("no markers", &cases, &measured).is_err());

@@ -214,6 +214,19 @@ impl Projector {
         self
     }
 
+    /// The parameters whose effect is the same for all users: output biases, scale and default prefix.
+    pub fn shared_parameters(&self) -> Vec<ParamId> {
+        let layers = [Some(&self.output), self.residual.as_ref()];
+        let biases = layers
+            .into_iter()
+            .flatten()
+            .filter_map(|layer| layer.bias.as_ref());
+        biases
+            .map(|bias| bias.id)
+            .chain([self.scale.id, self.default_prefix.id])
+            .collect()
+    }
+
     /// Width of the hidden layer; 0 in the `linear` preset.
     pub fn d_hidden(&self) -> usize {
         self.input

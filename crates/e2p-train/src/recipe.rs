@@ -84,6 +84,9 @@ pub struct ProjectorRecipe {
 pub struct OptimRecipe {
     /// Highest learning rate.
     pub lr: f64,
+    /// Learning rate of what all users share (output biases, scale and default prefix) over `lr`, in the manner of LoRA+. Above 1,
+    /// what users have in common is learned in steps of its own, and the weights that tell users apart in small ones.
+    pub shared_lr_ratio: f64,
     /// Decoupled weight decay.
     pub weight_decay: f32,
     /// AdamW's first moment decay.
@@ -201,6 +204,7 @@ impl Default for OptimRecipe {
     fn default() -> Self {
         Self {
             lr: 1e-3,
+            shared_lr_ratio: 1.0,
             weight_decay: 0.01,
             beta_1: 0.9,
             beta_2: 0.999,
@@ -320,13 +324,17 @@ impl Recipe {
             &gain,
             "a positive number",
         );
-        let lr = self.optim.lr;
-        check(
-            lr.is_finite() && lr > 0.0,
-            "optim.lr",
-            &lr,
-            "a positive number",
-        );
+        for (key, value) in [
+            ("optim.lr", self.optim.lr),
+            ("optim.shared_lr_ratio", self.optim.shared_lr_ratio),
+        ] {
+            check(
+                value.is_finite() && value > 0.0,
+                key,
+                &value,
+                "a positive number",
+            );
+        }
         for (key, value) in [
             ("optim.beta_1", self.optim.beta_1),
             ("optim.beta_2", self.optim.beta_2),

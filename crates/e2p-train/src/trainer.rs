@@ -7,7 +7,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use burn::module::Module;
+use burn::module::{Module, ParamGroup};
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Bool, Tensor, TensorData};
 use e2p_data::Split;
@@ -259,7 +260,11 @@ pub fn train(
         if recipe.method == Method::E2p {
             projector = projector.with_weights_scaled(1.0 - lr as f32 * recipe.optim.weight_decay);
         }
-        projector = optimizer.step(lr, projector, gradients);
+        let shared = ParamGroup::from_ids(projector.shared_parameters());
+        let rates = ModuleLrScheduler::new(lr)
+            .with_group(shared, lr * recipe.optim.shared_lr_ratio)
+            .step();
+        projector = optimizer.step(rates, projector, gradients);
         state.step += 1;
 
         let report = StepReport {
