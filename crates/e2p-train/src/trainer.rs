@@ -7,8 +7,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use burn::module::{Module, ParamGroup};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::module::{Module, ParamGroup};
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Bool, Tensor, TensorData};
 use e2p_data::Split;

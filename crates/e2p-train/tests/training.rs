@@ -69,6 +69,45 @@ fn a_step_moves_every_projector_tensor_and_no_bit_of_the_backbone() {
 }
 
 #[test]
+fn what_all_users_share_has_its_own_learning_rate() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = Small::tiny().write(
+        dir.path(),
+        &[
+            "projector.preset=glide",
+            "train.max_steps=1",
+            "train.prefix_dropout=0.5",
+            "optim.lr=1e-3",
+            "optim.shared_lr_ratio=5",
+            "optim.weight_decay=0",
+            "optim.warmup_steps=0",
+            "optim.schedule=constant",
+        ],
+    );
+    let inputs = open(&recipe);
+    let run = dir.path().join("run");
+    train(&recipe, &inputs, &run, Start::Fresh, &mut Silent).unwrap();
+    let adapter = Adapter::load(&RunDir::adapter_path(&run), &Device::default()).unwrap();
+    let d_user = inputs.space(&recipe).unwrap().dim;
+    let (token_rms, gain) = (inputs.decoder.token_rms(), recipe.projector.output_gain);
+    let fresh = recipe
+        .projector_config(d_user, inputs.decoder.config().d_model)
+        .init(token_rms, gain, recipe.seed, &Device::default());
+    let (before, after) = (named_tensors(&fresh), named_tensors(&adapter.projector));
+    for (name, (_, old)) in &before {
+        let moved = old.iter().zip(&after[name].1);
+        let moved = moved.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        // Adam's first step is the learning rate, whatever the gradient.
+        let is_shared = name.ends_with("bias") && !name.starts_with("input") || !name.contains('.');
+        let expected = if is_shared { 5e-3 } else { 1e-3 };
+        assert!(
+            (moved / expected - 1.0).abs() < 0.02,
+            "`{name}` moved by {moved}, expected {expected}"
+        );
+    }
+}
+
+#[test]
 fn a_soft_prompt_trains_the_default_prefix_alone_and_needs_no_users() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = Small::tiny().write(
