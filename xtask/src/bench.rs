@@ -10,7 +10,7 @@ pub(crate) struct Args {
     /// Run each benchmark once and measure nothing.
     #[arg(long)]
     pub(crate) smoke: bool,
-    /// `compare` runs this project and PyTorch on the same cases; anything else picks benchmarks whose name contains it.
+    /// `compare` runs this project, PyTorch, candle and llama.cpp on the same cases; anything else picks benchmarks whose name contains it.
     pub(crate) filter: Option<String>,
     /// With `compare`: only cases whose name contains this.
     pub(crate) case: Option<String>,
