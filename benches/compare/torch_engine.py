@@ -3,7 +3,7 @@
     torch_engine.py write DIR               a checkpoint of SmolLM2-135M's shape with random weights in bf16
     torch_engine.py run DTYPE DIR CASE      one case (JSON), DTYPE f32 or bf16; prints one line of JSON
 
-Token ids and prefixes follow the integer formulas of `benches/src/compare.rs`.
+Token ids and prefixes follow the integer formulas of `benches/src/bin/e2p_engine.rs`.
 """
 
 import json

@@ -195,5 +195,5 @@ fn gram(rows: &[f32], dim: usize, regularization: f32) -> Vec<f32> {
     for block in blocks {
         sum += block;
     }
-    sum.as_slice().to_vec()
+    sum.data.into()
 }

@@ -12,7 +12,7 @@ use crate::error::{DataError, Result};
 
 /// Every tenth user in common says how good the map is, before all are fitted.
 const HELD_OUT: usize = 10;
-/// Rows whose products are summed at once.
+/// Rows that are summed or mapped at once.
 const BLOCK: usize = 1024;
 /// Ridge of the affine map, as a share of each dimension's variance. Ours.
 const RIDGE: f64 = 1e-3;
@@ -225,12 +225,12 @@ impl Sums {
         let covariance = centred(&self.to_from, &to_mean);
         let matrix = match method {
             AlignMethod::Procrustes => {
-                let scale_of = |singular: f64| singular / variance.trace().max(f64::MIN_POSITIVE);
+                let trace = variance.trace();
                 let svd = covariance.svd(true, true);
                 let (Some(u), Some(v_t)) = (svd.u, svd.v_t) else {
                     unreachable!("both were asked for")
                 };
-                u * v_t * scale_of(svd.singular_values.sum())
+                u * v_t * (svd.singular_values.sum() / trace.max(f64::MIN_POSITIVE))
             }
             AlignMethod::Affine => {
                 for i in 0..variance.nrows() {
