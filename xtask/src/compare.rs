@@ -35,7 +35,7 @@ enum Program {
     LlamaCpp,
 }
 
-const ENGINES: [Engine; 9] = [
+const ENGINES: [Engine; 10] = [
     engine(REFERENCE, Program::PyTorch, "f32", 0.0),
     engine("pytorch-bf16", Program::PyTorch, "bf16", 0.05),
     engine("candle-f32", Program::Candle, "f32", 1e-3),
@@ -44,6 +44,7 @@ const ENGINES: [Engine; 9] = [
     engine("llama.cpp-q8_0", Program::LlamaCpp, "q8_0", 0.01),
     engine("e2p-f32", Program::Own, "f32", 1e-3),
     engine("e2p-bf16-weights", Program::Own, "bf16", 1e-3),
+    engine("e2p-bf16", Program::Own, "bf16-products", 0.01),
     // Rounded weights give another model; the norm of its logits says that it is near the same one.
     engine("e2p-int8-weights", Program::Own, "int8", 0.01),
 ];
@@ -84,9 +85,10 @@ impl Program {
 }
 
 /// Each of our storages, the bytes of a weight in it, and llama.cpp at that width.
-const STORAGES: [(&str, f64, &str); 3] = [
+const STORAGES: [(&str, f64, &str); 4] = [
     ("e2p-f32", 4.0, "llama.cpp-f32"),
     ("e2p-bf16-weights", 2.0, "llama.cpp-bf16"),
+    ("e2p-bf16", 2.0, "llama.cpp-bf16"),
     ("e2p-int8-weights", 1.0, "llama.cpp-q8_0"),
 ];
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use burn::tensor::{DType, Device, Tensor, TensorData, s};
 use e2p_bench::peak_memory_mib;
-use e2p_model::{Decoder, Keep, LoadOptions, Padding, TargetScores};
+use e2p_model::{Decoder, Keep, LoadOptions, MatmulPrecision, Padding, TargetScores};
 use e2p_prefix::{ProjectorConfig, SplicedRow};
 use e2p_train::EarlierStore;
 use serde::{Deserialize, Serialize};
@@ -194,8 +194,16 @@ fn options(storage: &str) -> Fallible<LoadOptions> {
         "f32" => Ok(LoadOptions::default()),
         // A storage of the weights; the CPU computes in f32.
         "bf16" => Ok(DType::BF16.into()),
+        // The products too, as PyTorch's and llama.cpp's.
+        "bf16-products" => Ok(LoadOptions {
+            matmul_precision: MatmulPrecision::Medium,
+            ..DType::BF16.into()
+        }),
         "int8" => Ok(LoadOptions::int8()),
-        other => Err(format!("unknown storage `{other}`, expected f32, bf16 or int8").into()),
+        other => Err(format!(
+            "unknown storage `{other}`, expected f32, bf16, bf16-products or int8"
+        )
+        .into()),
     }
 }
 

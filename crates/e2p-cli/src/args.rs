@@ -40,6 +40,9 @@ pub(crate) struct GlobalArgs {
     /// Data type of the weights, and of the computation except on the CPU, which computes in f32; int8 on the CPU only
     #[arg(long, global = true, value_enum, default_value_t = Dtype::F32, value_name = "DTYPE")]
     pub(crate) dtype: Dtype,
+    /// How exactly the CPU multiplies with the weights: medium rounds both factors to bf16 where it has such products and there are several rows
+    #[arg(long, global = true, value_enum, default_value_t = Precision::Highest, value_name = "PRECISION")]
+    pub(crate) matmul_precision: Precision,
     /// CPU threads; all cores if not given
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
@@ -64,6 +67,13 @@ pub(crate) enum Dtype {
     F16,
     Bf16,
     Int8,
+}
+
+/// `--matmul-precision`, in PyTorch's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Precision {
+    Highest,
+    Medium,
 }
 
 /// The verbs.

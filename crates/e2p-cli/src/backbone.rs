@@ -6,10 +6,12 @@ use anyhow::Context;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use e2p_model::burn::tensor::DType;
-use e2p_model::{ChatMessage, ChatOptions, Decoder, LoadOptions, ModelError, Tokenizer};
+use e2p_model::{
+    ChatMessage, ChatOptions, Decoder, LoadOptions, MatmulPrecision, ModelError, Tokenizer,
+};
 use serde::Deserialize;
 
-use crate::args::{Dtype, GlobalArgs};
+use crate::args::{Dtype, GlobalArgs, Precision};
 use crate::device;
 #[cfg(not(feature = "hub"))]
 use crate::report::hinted;
@@ -51,9 +53,8 @@ impl Backbone {
         // The tokenizer first: it is small, and its absence should not cost the loading of the weights.
         let tokenizer = Tokenizer::from_dir(&dir)
             .with_context(|| format!("cannot load the tokenizer of `{path_or_id}`"))?;
-        let (decoder, report) =
-            Decoder::from_dir(&dir, &load_options(global.dtype), &chosen.device)
-                .with_context(|| format!("cannot load the backbone `{path_or_id}`"))?;
+        let (decoder, report) = Decoder::from_dir(&dir, &load_options(global), &chosen.device)
+            .with_context(|| format!("cannot load the backbone `{path_or_id}`"))?;
         if !report.unused.is_empty() {
             tracing::warn!(
                 "{} tensors of `{path_or_id}` are not used, the first is `{}`",
@@ -108,13 +109,21 @@ impl Backbone {
     }
 }
 
-/// What `--dtype` asks for.
-pub(crate) fn load_options(dtype: Dtype) -> LoadOptions {
-    match dtype {
+/// What `--dtype` and `--matmul-precision` ask for.
+pub(crate) fn load_options(global: &GlobalArgs) -> LoadOptions {
+    let stored = match global.dtype {
         Dtype::F32 => DType::F32.into(),
         Dtype::F16 => DType::F16.into(),
         Dtype::Bf16 => DType::BF16.into(),
         Dtype::Int8 => LoadOptions::int8(),
+    };
+    let matmul_precision = match global.matmul_precision {
+        Precision::Highest => MatmulPrecision::Highest,
+        Precision::Medium => MatmulPrecision::Medium,
+    };
+    LoadOptions {
+        matmul_precision,
+        ..stored
     }
 }
 

@@ -17,7 +17,7 @@ use crate::layer::DecoderLayer;
 use crate::linear::{Linear, load_matrix};
 use crate::load::{Checkpoint, CheckpointSource, LoadOptions, LoadReport, WeightSource, read_json};
 use crate::mask::{self, Visible};
-use crate::matrix::Matrix;
+use crate::matrix::{MatmulPrecision, Matrix};
 use crate::norm::Norm;
 use crate::rotary::Rotary;
 
@@ -200,6 +200,16 @@ impl Decoder {
     /// The name of the data type that matrices are stored in: `f32`, `f16`, `bf16` or `int8`.
     pub fn weight_dtype(&self) -> &'static str {
         self.embed_tokens.dtype_name()
+    }
+
+    /// How exactly products with the weights are computed here: [`MatmulPrecision::Medium`] only where it was asked for and makes a
+    /// difference on this CPU.
+    pub fn matmul_precision(&self) -> MatmulPrecision {
+        if kernels::are_on(&self.device) && kernels::has_pairs() {
+            self.embed_tokens.precision()
+        } else {
+            MatmulPrecision::Highest
+        }
     }
 
     /// Mean over the vocabulary of the root mean square of a token embedding: the size of a row of `inputs_embeds`.

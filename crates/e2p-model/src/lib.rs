@@ -51,6 +51,7 @@ pub use kv_cache::KvCache;
 pub use load::{
     Checkpoint, LoadOptions, LoadReport, RandomSource, WeightSource, WrongShape, read_json,
 };
+pub use matrix::MatmulPrecision;
 pub use pad::pad_rows;
 #[cfg(feature = "tokenizer")]
 pub use tokenizer::Tokenizer;

@@ -69,11 +69,12 @@ pub(crate) fn load_matrix(
     transposed: bool,
 ) -> Matrix {
     let weight = source.matrix(parts, d_in, transposed);
-    if source.is_int8() {
+    let matrix = if source.is_int8() {
         Matrix::int8(weight)
     } else {
-        Matrix::Plain(weight)
-    }
+        Matrix::plain(weight)
+    };
+    matrix.with_precision(source.matmul_precision())
 }
 
 /// Applies a function of rows to a batch of sequences.

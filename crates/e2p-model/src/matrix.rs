@@ -7,9 +7,36 @@ use rayon::prelude::*;
 
 use crate::kernels;
 
+/// How exactly products with frozen matrices are computed, in PyTorch's words (`torch.set_float32_matmul_precision`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MatmulPrecision {
+    /// In `f32`, or in the data type of the weights on devices that compute in it.
+    #[default]
+    Highest,
+    /// Where a CPU multiplies bf16 (AVX-512 BF16), both factors of products with several rows are rounded to bf16 and the sums are `f32`.
+    /// Everything else stays as it is: the sums of one row, norms, attention, and every product on other devices and CPUs.
+    Medium,
+}
+
+impl MatmulPrecision {
+    /// Its name in reports and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Highest => "highest",
+            Self::Medium => "medium",
+        }
+    }
+}
+
 /// `[d_out, d_in]`, as in PyTorch checkpoints. Preferred variable name: `weight`.
 #[derive(Debug, Clone)]
-pub(crate) enum Matrix {
+pub(crate) struct Matrix {
+    values: Values,
+    precision: MatmulPrecision,
+}
+
+#[derive(Debug, Clone)]
+enum Values {
     /// In the data type of the tensor.
     Plain(Tensor<2>),
     /// In 8 bits, for the CPU kernels.
@@ -67,6 +94,20 @@ impl Int8 {
 }
 
 impl Matrix {
+    /// `weight` as it is.
+    pub(crate) fn plain(weight: Tensor<2>) -> Self {
+        Self {
+            values: Values::Plain(weight),
+            precision: MatmulPrecision::Highest,
+        }
+    }
+
+    /// The same values, whose products are computed in `precision`.
+    #[must_use]
+    pub(crate) fn with_precision(self, precision: MatmulPrecision) -> Self {
+        Self { precision, ..self }
+    }
+
     /// `weight` rounded to 8 bits.
     pub(crate) fn int8(weight: Tensor<2>) -> Self {
         let d_in = weight.dims()[1];
@@ -74,16 +115,19 @@ impl Matrix {
             .into_data()
             .try_into_vec_as::<f32>()
             .expect("weights are numbers");
-        Self::Int8(Arc::new(Int8::new(&values, d_in)))
+        Self {
+            values: Values::Int8(Arc::new(Int8::new(&values, d_in))),
+            precision: MatmulPrecision::Highest,
+        }
     }
 
     /// `x W^T + b`: `[rows, d_in]` to `[rows, d_out]`.
     pub(crate) fn times_transposed(&self, x: Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<2> {
-        match self {
-            Self::Plain(weight) if is_kernel(&x, weight, bias) => {
-                kernels::times_transposed(x, weight, bias)
+        match &self.values {
+            Values::Plain(weight) if is_kernel(&x, weight, bias) => {
+                kernels::times_transposed(x, weight, bias, self.precision)
             }
-            Self::Plain(weight) => {
+            Values::Plain(weight) => {
                 // A transposed view: for one row (decoding) that reads the weights in order, for many the layout makes no difference.
                 let y = x.clone().matmul(weight.clone().cast(x.dtype()).transpose());
                 match bias {
@@ -91,24 +135,26 @@ impl Matrix {
                     None => y,
                 }
             }
-            Self::Int8(weight) => kernels::times_int8_transposed(x, weight, bias),
+            Values::Int8(weight) => kernels::times_int8_transposed(x, weight, bias, self.precision),
         }
     }
 
     /// `dy W`: `[rows, d_out]` to `[rows, d_in]`.
     pub(crate) fn times(&self, dy: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Plain(weight) if is_kernel(&dy, weight, None) => kernels::times(dy, weight, None),
-            Self::Plain(weight) => dy.clone().matmul(weight.clone().cast(dy.dtype())),
-            Self::Int8(weight) => kernels::times_int8(dy, weight),
+        match &self.values {
+            Values::Plain(weight) if is_kernel(&dy, weight, None) => {
+                kernels::times(dy, weight, None, self.precision)
+            }
+            Values::Plain(weight) => dy.clone().matmul(weight.clone().cast(dy.dtype())),
+            Values::Int8(weight) => kernels::times_int8(dy, weight, self.precision),
         }
     }
 
     /// The rows `ids` (`[n]`), `[n, d_in]` in `dtype`.
     pub(crate) fn rows(&self, ids: Tensor<1, Int>, dtype: DType) -> Tensor<2> {
-        match self {
-            Self::Plain(weight) => weight.clone().select(0, ids).cast(dtype),
-            Self::Int8(weight) => {
+        match &self.values {
+            Values::Plain(weight) => weight.clone().select(0, ids).cast(dtype),
+            Values::Int8(weight) => {
                 let device = ids.device();
                 let ids = ids
                     .into_data()
@@ -121,17 +167,21 @@ impl Matrix {
         }
     }
 
+    pub(crate) fn precision(&self) -> MatmulPrecision {
+        self.precision
+    }
+
     pub(crate) fn dtype_name(&self) -> &'static str {
-        match self {
-            Self::Plain(weight) => weight.dtype().name(),
-            Self::Int8(_) => "int8",
+        match &self.values {
+            Values::Plain(weight) => weight.dtype().name(),
+            Values::Int8(_) => "int8",
         }
     }
 
     /// Mean over the rows of the root mean square of a row.
     pub(crate) fn row_rms(&self) -> f32 {
-        match self {
-            Self::Plain(weight) => weight
+        match &self.values {
+            Values::Plain(weight) => weight
                 .clone()
                 .cast(DType::F32)
                 .square()
@@ -139,7 +189,7 @@ impl Matrix {
                 .sqrt()
                 .mean()
                 .into_scalar(),
-            Self::Int8(weight) => {
+            Values::Int8(weight) => {
                 let rms = |row| {
                     let squares: f64 = weight.row(row).map(|x| f64::from(x * x)).sum();
                     (squares / weight.d_in as f64).sqrt()

@@ -7,6 +7,7 @@ use burn::tensor::{Tensor, activation};
 
 use crate::config::MlpKind;
 use crate::kernels;
+use crate::matrix::MatmulPrecision;
 
 /// Rows up to which the CPU's product with a frozen matrix reads it without packing, and sums in another order than with more rows. Whoever
 /// needs the same bits from batches of different sizes stays on one side of it.
@@ -30,7 +31,7 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tenso
     );
     if kernels::serves(&x) && kernels::serves(&weight) && bias.as_ref().is_none_or(kernels::serves)
     {
-        return kernels::times(x, &weight, bias.as_ref());
+        return kernels::times(x, &weight, bias.as_ref(), MatmulPrecision::Highest);
     }
     let y = x.matmul(weight);
     match bias {

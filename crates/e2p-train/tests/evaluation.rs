@@ -8,9 +8,10 @@ use std::path::Path;
 
 use common::evaluation::{evaluated, names, quick, value};
 use common::{Small, Written, example, open, user};
-use e2p_data::{Split, UserEmbeddings};
+use e2p_data::{Message, Prompt, Split, UserEmbeddings};
 use e2p_model::LoadOptions;
-use e2p_train::burn::tensor::Device;
+use e2p_prefix::Adapter;
+use e2p_train::burn::tensor::{Device, Tensor, TensorData};
 use e2p_train::metrics::lamp_rating;
 use e2p_train::{
     Condition, EarlierStore, EvalOptions, Evaluation, ExampleEncoder, ProfileText, RunDir, Silent,
@@ -253,6 +254,136 @@ fn each_task_has_its_own_metrics() {
             "{task}"
         );
     }
+}
+
+#[test]
+fn in_a_chat_candidates_are_also_ranked_by_what_dialogue_and_user_add() {
+    let dir = tempfile::tempdir().unwrap();
+    let replies: &[&str] = &[
+        "hello .",
+        "see you .",
+        "a nurse .",
+        "tea ?",
+        "no .",
+        "i see .",
+        "what ?",
+        "oh dear !",
+        "ha ha .",
+        "you too .",
+    ];
+    let mut chats = of_task(
+        "personachat",
+        &[
+            ("hi .", "hello .", replies),
+            ("bye .", "see you .", replies),
+            ("what do you do ?", "a nurse .", replies),
+        ],
+    );
+    let turn = |text: &str| {
+        Prompt::Chat(vec![Message {
+            role: "user".into(),
+            content: text.into(),
+        }])
+    };
+    for (_, example) in &mut chats.examples {
+        if let Prompt::Text(text) = &example.prompt {
+            example.prompt = turn(text);
+        }
+    }
+    // Trained until the soft tokens make a difference.
+    let (run, inputs) = chats.run(dir.path(), &["train.max_steps=60", "train.epochs=60"]);
+    let evaluation = evaluated(&run, &inputs, &quick());
+
+    // By hand, each reply a whole row: its likelihood for the user and the dialogue minus that for the mean user and an empty turn.
+    let recipe = RunDir::recipe(&run).unwrap();
+    let encoder = ExampleEncoder::new(
+        &inputs.tokenizer,
+        inputs.decoder.config(),
+        &recipe.prompt,
+        1,
+    );
+    let adapter = Adapter::load(&run.join("adapter"), inputs.decoder.device()).unwrap();
+    let space = &adapter.config.embedding_space;
+    let embeddings = inputs.embeddings.as_ref().unwrap();
+    let mut reciprocal = [0.0; 3];
+    for example in inputs.data.examples(Split::Test).unwrap() {
+        let example = example.unwrap();
+        let gold = replies.iter().position(|r| *r == example.target).unwrap();
+        let likelihoods = |prompt: Prompt, embedding: Option<Vec<f32>>| -> Vec<f64> {
+            let example = e2p_data::Example {
+                prompt,
+                ..example.clone()
+            };
+            let prompt = encoder.prompt(&example, ProfileText::Without, 20).unwrap();
+            let targets: Vec<_> = replies
+                .iter()
+                .map(|reply| encoder.target(&example, reply).unwrap().unwrap())
+                .collect();
+            let rows: Vec<_> = targets
+                .iter()
+                .map(|target| match embedding {
+                    Some(_) => prompt.spliced(target),
+                    None => prompt.plain(target),
+                })
+                .collect();
+            let prefix = |rows: &[usize]| {
+                let embedding = embedding.as_ref()?;
+                let data =
+                    TensorData::new(embedding.repeat(rows.len()), [rows.len(), embedding.len()]);
+                Some(
+                    adapter
+                        .projector
+                        .forward(Tensor::from_data(data, inputs.decoder.device())),
+                )
+            };
+            row_nlls(
+                &inputs.decoder,
+                &rows,
+                4,
+                &mut EarlierStore::new(0),
+                prefix,
+                |_| true,
+            )
+            .unwrap()
+            .into_iter()
+            .map(|(nll, _)| -nll)
+            .collect()
+        };
+        let raw = embeddings.get(&example.user).unwrap();
+        let own: Vec<f32> = raw
+            .iter()
+            .zip(&space.mean)
+            .zip(&space.std)
+            .map(|((value, mean), std)| (value - mean) / std)
+            .collect();
+        let mean = vec![0.0; own.len()];
+        let of_rank = |scores: &[f64]| {
+            1.0 / scores
+                .iter()
+                .filter(|score| **score >= scores[gold])
+                .count() as f64
+        };
+        let less = |a: Vec<f64>, b: Vec<f64>| -> Vec<f64> {
+            a.iter().zip(&b).map(|(a, b)| a - b).collect()
+        };
+        let asked = example.prompt.clone();
+        let none = likelihoods(asked.clone(), None);
+        reciprocal[0] += of_rank(&none);
+        reciprocal[1] += of_rank(&less(none, likelihoods(turn(""), None)));
+        reciprocal[2] += of_rank(&less(
+            likelihoods(asked, Some(own)),
+            likelihoods(turn(""), Some(mean)),
+        ));
+    }
+    let found = [
+        value(&evaluation, "none", "mrr"),
+        value(&evaluation, "none", "mrr_pmi"),
+        value(&evaluation, "e2p", "mrr_pmi"),
+    ];
+    for (found, sum) in found.into_iter().zip(reciprocal) {
+        assert!((found - sum / 9.0).abs() < 1e-12, "{found}: {reciprocal:?}");
+    }
+    assert!(names(&evaluation, "e2p").contains(&"hits@1_pmi".to_owned()));
 }
 
 #[test]

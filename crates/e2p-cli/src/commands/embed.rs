@@ -65,7 +65,7 @@ fn text(args: &EmbedTextArgs, global: &GlobalArgs, output: &mut Output) -> anyho
 
     let dir = resolve(&args.encoder, global)?;
     let chosen = device::choose(&global.device)?;
-    let options = load_options(global.dtype);
+    let options = load_options(global);
     let tokenizer = Tokenizer::from_dir(&dir)?;
     let (encoder, _) = SentenceEncoder::from_dir(&dir, &options, &chosen.device)
         .with_context(|| format!("cannot load the sentence encoder `{}`", args.encoder))?;

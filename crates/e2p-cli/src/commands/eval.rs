@@ -49,7 +49,7 @@ pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs, output: &mut Output) -> 
         &args.run,
         &backbone,
         args.users.as_deref(),
-        &load_options(global.dtype),
+        &load_options(global),
         &chosen.device,
     )?;
     let out = args.out.as_ref().unwrap_or(&args.run);

@@ -72,13 +72,8 @@ pub(crate) fn open(recipe: &Recipe, global: &GlobalArgs) -> anyhow::Result<Input
     recipe.check_paths()?;
     let chosen = device::choose(&global.device)?;
     let backbone = resolve(&recipe.backbone, global)?;
-    let inputs = Inputs::open(
-        recipe,
-        &backbone,
-        &load_options(global.dtype),
-        &chosen.device,
-    )
-    .context("cannot open what the recipe names")?;
+    let inputs = Inputs::open(recipe, &backbone, &load_options(global), &chosen.device)
+        .context("cannot open what the recipe names")?;
     tracing::info!(
         "backend {}, device {}, backbone {} with {} parameters",
         chosen.backend,

@@ -3,10 +3,13 @@
 //! For one user's next token a product costs what it takes to read the weights, so each row of them is one stream that the processor
 //! fetches ahead: [`Dots`]. With several users the sums begin to count. From half a vector of rows on, a lane holds a user: [`Lanes`]
 //! multiplies each weight with a vector of all users, and no sum over lanes is left to make. The weights are not packed; the few rows are.
+//!
+//! [`Dots`] are always in `f32`: they wait for the weights, so that a faster product would gain nothing.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::arithmetic::{Arithmetic, InF32};
 use super::product::Matrix;
 use super::rows::for_single_rows;
 use super::stored::Stored;
@@ -22,14 +25,14 @@ const WEIGHTS: usize = 12;
 
 /// Rows of `x` in the order in which a kernel reads them, group by group. What is not there is zero.
 struct Groups {
-    values: Vec<f32>,
-    /// Values of one group.
+    words: Vec<u32>,
+    /// Words of one group.
     len: usize,
 }
 
 impl Groups {
     /// For [`Dots`]: in a group, for each vector of the weights' words, each part of the words (see [`Stored::part`]), each row, a vector.
-    fn of_vectors<T: Stored>(x: &[f32], d_in: usize, group: usize, lanes: usize) -> Self {
+    fn of_vectors<T: Stored>(x: &[u32], d_in: usize, group: usize, lanes: usize) -> Self {
         let n_vectors = d_in.div_ceil(T::PER_LANE * lanes) * T::PER_LANE;
         let load = T::PER_LANE * lanes;
         Self::new(x, d_in, load, group, n_vectors * lanes, |vector, i, row| {
@@ -38,14 +41,14 @@ impl Groups {
         })
     }
 
-    /// For [`Lanes`]: in a group, for each value, each row, as many as there are lanes.
-    fn of_lanes(x: &[f32], d_in: usize, lanes: usize) -> Self {
+    /// For [`Lanes`]: in a group, for each word, each row, as many as there are lanes.
+    fn of_lanes(x: &[u32], d_in: usize, lanes: usize) -> Self {
         Self::new(x, d_in, d_in, lanes, d_in, |_, i, row| i * lanes + row)
     }
 
-    /// `place(part, value of the part, row)` in a group of `group` rows, each taken in parts of `step` values and with room for `width`.
+    /// `place(part, word of the part, row)` in a group of `group` rows, each taken in parts of `step` words and with room for `width`.
     fn new(
-        x: &[f32],
+        x: &[u32],
         d_in: usize,
         step: usize,
         group: usize,
@@ -53,16 +56,16 @@ impl Groups {
         place: impl Fn(usize, usize, usize) -> usize,
     ) -> Self {
         let len = width * group;
-        let mut values = vec![0.0; (x.len() / d_in).div_ceil(group) * len];
+        let mut words = vec![0; (x.len() / d_in).div_ceil(group) * len];
         for (row, x) in x.chunks_exact(d_in).enumerate() {
-            let values = &mut values[row / group * len..][..len];
+            let words = &mut words[row / group * len..][..len];
             for (part, x) in x.chunks(step).enumerate() {
                 for (i, x) in x.iter().enumerate() {
-                    values[place(part, i, row % group)] = *x;
+                    words[place(part, i, row % group)] = *x;
                 }
             }
         }
-        Self { values, len }
+        Self { words, len }
     }
 }
 
@@ -120,7 +123,7 @@ impl<T: Stored> Dots<'_, T> {
         let y_rows = self.0.y.chunks_exact_mut(n_rows);
         for (weights, y) in weights.chunks_exact(d_in).zip(y_rows) {
             let words = T::words(weights);
-            let groups = groups.values.chunks_exact(groups.len);
+            let groups = groups.words.chunks_exact(groups.len);
             for (y, x) in y.chunks_mut(GROUP).zip(groups) {
                 let sums = dots::<S, T, GROUP, STEPS>(simd, words, x);
                 y.copy_from_slice(&sums[..y.len()]);
@@ -136,9 +139,10 @@ impl<T: Stored> Dots<'_, T> {
 fn dots<S: Simd, T: Stored, const GROUP: usize, const STEPS: usize>(
     simd: S,
     words: &[u32],
-    x: &[f32],
+    x: &[u32],
 ) -> [f32; GROUP] {
     let (vectors, tail) = S::as_simd_u32s(words);
+    let x: &[f32] = bytemuck::cast_slice(x);
     let x = S::as_simd_f32s(x).0.as_chunks::<GROUP>().0;
     let (x, x_tail) = x.split_at(vectors.len() * T::PER_LANE);
     let mut sums = [[simd.splat_f32s(0.0); GROUP]; STEPS];
@@ -180,33 +184,43 @@ fn dots<S: Simd, T: Stored, const GROUP: usize, const STEPS: usize>(
 }
 
 /// A [`Block`] with a row of `x` in each lane.
-struct Lanes<'a, T>(Block<'a, T>);
+struct Lanes<'a, A, T> {
+    arithmetic: A,
+    block: Block<'a, T>,
+}
 
-impl<T: Stored> WithSimd for Lanes<'_, T> {
+impl<A: Arithmetic, T: Stored> WithSimd for Lanes<'_, A, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Block {
-            groups,
-            n_rows,
-            weights,
-            d_in,
-            ..
-        } = self.0;
-        let mut widened = vec![0.0; if T::IS_CHEAP { 0 } else { WEIGHTS * d_in }];
-        let y_tiles = self.0.y.chunks_mut(WEIGHTS * n_rows);
-        for (weights, y) in weights.chunks(WEIGHTS * d_in).zip(y_tiles) {
-            if !T::IS_CHEAP {
-                T::widen(weights, &mut widened[..weights.len()]);
+        let Self { arithmetic, block } = self;
+        let (n_rows, d_in) = (block.n_rows, block.d_in);
+        let n_words = d_in.div_ceil(A::TERMS);
+        // Words of the weights as they are stored serve pairs of values that are bf16, and products of values that widen for nothing.
+        let is_packed = !(A::TERMS == T::PER_LANE && T::IS_BF16 || A::TERMS == 1 && T::IS_CHEAP);
+        let mut packed = vec![0; if is_packed { WEIGHTS * n_words } else { 0 }];
+        let y_tiles = block.y.chunks_mut(WEIGHTS * n_rows);
+        for (weights, y) in block.weights.chunks(WEIGHTS * d_in).zip(y_tiles) {
+            if is_packed {
+                let rows = packed.chunks_exact_mut(n_words);
+                for (words, weights) in rows.zip(weights.chunks_exact(d_in)) {
+                    A::pack(weights, 1.0, words);
+                }
             }
-            let groups = groups.values.chunks_exact(groups.len);
+            let n_weights = weights.len() / d_in;
+            let groups = block.groups.words.chunks_exact(block.groups.len);
             for (x, first) in groups.zip((0..).step_by(S::F32_LANES)) {
-                let x = S::as_simd_f32s(x).0;
-                let sums = if T::IS_CHEAP {
-                    lanes::<S, T>(simd, weights, d_in, x)
+                let x = S::as_simd_u32s(x).0;
+                let sums = if is_packed || A::TERMS > 1 {
+                    let words = if is_packed {
+                        &packed
+                    } else {
+                        T::words(weights)
+                    };
+                    words_by_lanes(arithmetic, simd, &words[..n_weights * n_words], n_words, x)
                 } else {
-                    lanes::<S, f32>(simd, &widened[..weights.len()], d_in, x)
+                    parts_by_lanes::<S, T>(simd, weights, d_in, x)
                 };
                 let n = S::F32_LANES.min(n_rows - first);
                 for (sum, y) in sums.into_iter().zip(y.chunks_exact_mut(n_rows)) {
@@ -214,31 +228,57 @@ impl<T: Stored> WithSimd for Lanes<'_, T> {
                 }
             }
         }
-        self.0.scale();
+        block.scale();
     }
 }
 
-/// The sums, a row of `x` in each lane, of up to `WEIGHTS` rows of weights. Sums of rows that are not there say nothing.
+/// The rows of `words`, `len` words each; rows that are not there repeat the last one.
 #[inline(always)]
-fn lanes<S: Simd, T: Stored>(
+fn rows_of(words: &[u32], len: usize) -> [&[u32]; WEIGHTS] {
+    let n = words.len() / len;
+    let mut rows: [&[u32]; WEIGHTS] = [&[]; WEIGHTS];
+    for (i, row) in rows.iter_mut().enumerate() {
+        *row = &words[i.min(n - 1) * len..][..len];
+    }
+    rows
+}
+
+/// The sums, a row of `x` in each lane, of up to `WEIGHTS` rows of words. Sums of rows that are not there say nothing.
+#[inline(always)]
+fn words_by_lanes<A: Arithmetic, S: Simd>(
+    arithmetic: A,
+    simd: S,
+    words: &[u32],
+    len: usize,
+    x: &[S::u32s],
+) -> [S::f32s; WEIGHTS] {
+    let rows = rows_of(words, len);
+    let mut sums = [simd.splat_f32s(0.0); WEIGHTS];
+    for (at, x) in x.iter().enumerate().take(len) {
+        for (sum, row) in sums.iter_mut().zip(&rows) {
+            *sum = arithmetic.mul_add(simd, simd.splat_u32s(row[at]), *x, *sum);
+        }
+    }
+    sums
+}
+
+/// The same of rows of weights, whose words are widened a part at a time.
+#[inline(always)]
+fn parts_by_lanes<S: Simd, T: Stored>(
     simd: S,
     weights: &[T],
     d_in: usize,
-    x: &[S::f32s],
+    x: &[S::u32s],
 ) -> [S::f32s; WEIGHTS] {
-    let n_weights = weights.len() / d_in;
     let len = d_in / T::PER_LANE;
-    let mut rows: [&[u32]; WEIGHTS] = [&[]; WEIGHTS];
-    for (i, row) in rows.iter_mut().enumerate() {
-        let from = i.min(n_weights - 1) * d_in;
-        *row = &T::words(&weights[from..][..d_in])[..len];
-    }
+    let rows = rows_of(T::words(weights), len);
     let mut sums = [simd.splat_f32s(0.0); WEIGHTS];
     for (at, x) in x.chunks_exact(T::PER_LANE).enumerate().take(len) {
         for (sum, row) in sums.iter_mut().zip(&rows) {
             let word = simd.splat_u32s(row[at]);
             for (part, x) in x.iter().enumerate() {
-                *sum = simd.mul_add_e_f32s(T::part(simd, word, part), *x, *sum);
+                let x = simd.transmute_f32s_u32s(*x);
+                *sum = simd.mul_add_e_f32s(T::part(simd, word, part), x, *sum);
             }
         }
     }
@@ -247,7 +287,12 @@ fn lanes<S: Simd, T: Stored>(
 
 /// `y = x W^T` for a matrix `[d_out, d_in]`: `[rows, d_in]` to `[rows, d_out]`. Rows of weights must fill words
 /// ([`super::stored::are_words`]).
-pub(crate) fn few_rows<T: Stored>(x: &[f32], matrix: Matrix<'_, T>, y: &mut [f32]) {
+pub(crate) fn few_rows<A: Arithmetic, T: Stored>(
+    arithmetic: A,
+    x: &[f32],
+    matrix: Matrix<'_, T>,
+    y: &mut [f32],
+) {
     let Matrix {
         values: weights,
         scales,
@@ -259,14 +304,13 @@ pub(crate) fn few_rows<T: Stored>(x: &[f32], matrix: Matrix<'_, T>, y: &mut [f32
     }
     let n_rows = x.len() / d_in;
     let d_out = y.len() / n_rows;
-    let arch = Arch::new();
-    let n_lanes = arch.dispatch(super::product::Lanes);
+    let n_lanes = arithmetic.dispatch(super::product::Lanes);
     let has_lanes = n_rows > n_lanes / 2 && n_rows > 1;
     let groups = if has_lanes {
-        Groups::of_lanes(x, d_in, n_lanes)
+        Groups::of_lanes(&A::of_rows(x, d_in), d_in.div_ceil(A::TERMS), n_lanes)
     } else {
         let group = if n_rows == 1 { 1 } else { ROWS };
-        Groups::of_vectors::<T>(x, d_in, group, n_lanes)
+        Groups::of_vectors::<T>(bytemuck::cast_slice(x), d_in, group, n_lanes)
     };
     // Two tasks a thread, of whole tiles.
     let block = d_out
@@ -286,9 +330,9 @@ pub(crate) fn few_rows<T: Stored>(x: &[f32], matrix: Matrix<'_, T>, y: &mut [f32
                     y,
                 };
                 if has_lanes {
-                    arch.dispatch(Lanes(block));
+                    arithmetic.dispatch(Lanes { arithmetic, block });
                 } else {
-                    arch.dispatch(Dots(block));
+                    InF32::new().dispatch(Dots(block));
                 }
             });
     };

@@ -2,26 +2,30 @@
 
 use burn::tensor::Tensor;
 
+#[cfg(target_arch = "x86_64")]
+use super::arithmetic::InPairs;
+use super::arithmetic::{Arithmetic, InF32};
 use super::few_rows::{FEW, few_rows};
 use super::flex::{Weights, make, read, read_weights};
 use super::product::{Matrix, Side, product};
 use super::rows::for_rows;
 use super::stored::{Code, Stored, are_words};
-use crate::matrix::Int8;
+use crate::matrix::{Int8, MatmulPrecision};
 
 /// `x W^T + b`: `[rows, d_in]` to `[rows, d_out]`.
 pub(crate) fn times_transposed(
     x: Tensor<2>,
     weights: &Tensor<2>,
     bias: Option<&Tensor<1>>,
+    precision: MatmulPrecision,
 ) -> Tensor<2> {
     let (n_rows, [d_out, d_in]) = (x.dims()[0], weights.dims());
     let (x, weights) = (read(x), read_weights(weights.clone()));
     let bias = bias.cloned().map(read);
     make([n_rows, d_out], |y| match weights.values() {
-        Weights::F32(values) => forward(&x, plain(values, d_in), y, bias.as_deref()),
-        Weights::F16(values) => forward(&x, plain(values, d_in), y, bias.as_deref()),
-        Weights::BF16(values) => forward(&x, plain(values, d_in), y, bias.as_deref()),
+        Weights::F32(values) => forward(&x, plain(values, d_in), y, bias.as_deref(), precision),
+        Weights::F16(values) => forward(&x, plain(values, d_in), y, bias.as_deref(), precision),
+        Weights::BF16(values) => forward(&x, plain(values, d_in), y, bias.as_deref(), precision),
     })
 }
 
@@ -30,12 +34,13 @@ pub(crate) fn times_int8_transposed(
     x: Tensor<2>,
     weights: &Int8,
     bias: Option<&Tensor<1>>,
+    precision: MatmulPrecision,
 ) -> Tensor<2> {
     let n_rows = x.dims()[0];
     let x = read(x);
     let bias = bias.cloned().map(read);
     make([n_rows, weights.scales.len()], |y| {
-        forward(&x, codes(weights), y, bias.as_deref());
+        forward(&x, codes(weights), y, bias.as_deref(), precision);
     })
 }
 
@@ -56,13 +61,21 @@ fn codes(weights: &Int8) -> Matrix<'_, Code> {
     }
 }
 
-fn forward<T: Stored>(x: &[f32], matrix: Matrix<'_, T>, y: &mut [f32], bias: Option<&[f32]>) {
-    let n_rows = x.len() / matrix.d_in;
-    if n_rows <= FEW && are_words(matrix.values, matrix.d_in) {
-        few_rows(x, matrix, y);
+fn forward<T: Stored>(
+    x: &[f32],
+    matrix: Matrix<'_, T>,
+    y: &mut [f32],
+    bias: Option<&[f32]>,
+    precision: MatmulPrecision,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(in_pairs) = pairs(precision) {
+        forward_in(in_pairs, x, matrix, y);
     } else {
-        product(x, matrix, y, false);
+        forward_in(InF32::new(), x, matrix, y);
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    forward_in(InF32::new(), x, matrix, y);
     if let Some(bias) = bias {
         for_rows(y, bias.len(), |_, rows| {
             for y in rows.chunks_exact_mut(bias.len()) {
@@ -74,8 +87,27 @@ fn forward<T: Stored>(x: &[f32], matrix: Matrix<'_, T>, y: &mut [f32], bias: Opt
     }
 }
 
+fn forward_in<A: Arithmetic, T: Stored>(
+    arithmetic: A,
+    x: &[f32],
+    matrix: Matrix<'_, T>,
+    y: &mut [f32],
+) {
+    let n_rows = x.len() / matrix.d_in;
+    if n_rows <= FEW && are_words(matrix.values, matrix.d_in) {
+        few_rows(arithmetic, x, matrix, y);
+    } else {
+        product(arithmetic, x, matrix, y, false);
+    }
+}
+
 /// `x W + b`: `[rows, d_out]` to `[rows, d_in]`.
-pub(crate) fn times(x: Tensor<2>, weights: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<2> {
+pub(crate) fn times(
+    x: Tensor<2>,
+    weights: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    precision: MatmulPrecision,
+) -> Tensor<2> {
     let (n_rows, [_, d_in]) = (x.dims()[0], weights.dims());
     let (x, weights) = (read(x), read_weights(weights.clone()));
     let bias = bias.cloned().map(read);
@@ -89,25 +121,53 @@ pub(crate) fn times(x: Tensor<2>, weights: &Tensor<2>, bias: Option<&Tensor<1>>)
         }
         let adds = bias.is_some();
         match weights.values() {
-            Weights::F32(values) => product(&x, untransposed(plain(values, d_in)), y, adds),
-            Weights::F16(values) => product(&x, untransposed(plain(values, d_in)), y, adds),
-            Weights::BF16(values) => product(&x, untransposed(plain(values, d_in)), y, adds),
+            Weights::F32(values) => backward(&x, plain(values, d_in), y, adds, precision),
+            Weights::F16(values) => backward(&x, plain(values, d_in), y, adds, precision),
+            Weights::BF16(values) => backward(&x, plain(values, d_in), y, adds, precision),
         }
     })
 }
 
 /// `x W` for a matrix in 8 bits.
-pub(crate) fn times_int8(x: Tensor<2>, weights: &Int8) -> Tensor<2> {
+pub(crate) fn times_int8(x: Tensor<2>, weights: &Int8, precision: MatmulPrecision) -> Tensor<2> {
     let n_rows = x.dims()[0];
     let x = read(x);
     make([n_rows, weights.d_in], |y| {
-        product(&x, untransposed(codes(weights)), y, false);
+        backward(&x, codes(weights), y, false, precision);
     })
 }
 
-fn untransposed<T>(matrix: Matrix<'_, T>) -> Matrix<'_, T> {
-    Matrix {
+fn backward<T: Stored>(
+    x: &[f32],
+    matrix: Matrix<'_, T>,
+    y: &mut [f32],
+    adds: bool,
+    precision: MatmulPrecision,
+) {
+    let matrix = Matrix {
         side: Side::Plain,
         ..matrix
+    };
+    #[cfg(target_arch = "x86_64")]
+    if let Some(in_pairs) = pairs(precision) {
+        return product(in_pairs, x, matrix, y, adds);
     }
+    product(InF32::new(), x, matrix, y, adds);
+}
+
+/// Products of pairs, where they are allowed and the CPU has them.
+#[cfg(target_arch = "x86_64")]
+fn pairs(precision: MatmulPrecision) -> Option<InPairs> {
+    match precision {
+        MatmulPrecision::Highest => None,
+        MatmulPrecision::Medium => InPairs::try_new(),
+    }
+}
+
+/// Whether [`MatmulPrecision::Medium`] changes anything on this CPU.
+pub(crate) fn has_pairs() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return InPairs::try_new().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }

@@ -9,6 +9,7 @@
 //! `docs/KERNELS.md`.
 
 mod activate;
+mod arithmetic;
 mod attend;
 mod cross_entropy;
 mod few_rows;
@@ -29,7 +30,7 @@ pub(crate) use attend::{FEW_QUERIES, Segment, attend};
 pub(crate) use cross_entropy::{log_sums, softmax_minus_targets};
 pub(crate) use few_rows::FEW as FEW_ROWS;
 pub(crate) use flex::{are_on, serves, serves_weights};
-pub(crate) use frozen::{times, times_int8, times_int8_transposed, times_transposed};
+pub(crate) use frozen::{has_pairs, times, times_int8, times_int8_transposed, times_transposed};
 pub(crate) use heads::{merge, rotate, split};
 pub(crate) use norm::{norm, norm_backward};
 pub(crate) use rows::on_workers;

@@ -1,27 +1,29 @@
-//! Products of many rows with a frozen matrix, in `f32`.
+//! Products of many rows with a frozen matrix.
 //!
 //! The classical scheme (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008) cut down to what frozen weights
-//! need. The matrix is packed into panels of [`VECTORS`] vectors' width, widened to `f32` on the way, all threads together; then every
+//! need. The matrix is packed into panels of [`VECTORS`] vectors' width, as words of the [`Arithmetic`], all threads together; then every
 //! thread takes rows of the output and goes through the panels, a slice of [`DEPTH`] at a time, so that a slice stays in the first-level
 //! cache while the rows pass by. The rows themselves are read in place. A tile of the output lives in registers: 8 rows by 3 vectors where
 //! there are 32 registers, 4 by 3 where there are 16.
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::arithmetic::Arithmetic;
 use super::stored::Stored;
 
 /// Vectors side by side in a tile.
 const VECTORS: usize = 3;
-/// Terms of a sum between two visits of the output: a panel's slice of 192 x 48 values takes 37 KB.
+/// Words of terms between two visits of the output: a panel's slice of 192 x 48 words takes 37 KB.
 const DEPTH: usize = 192;
-/// Packed values held at a time, 2 MB.
+/// Packed words held at a time, 2 MB.
 const PACKED: usize = 1 << 19;
 
-/// Terms turned at a time by the portable packing.
-const TERMS: usize = 64;
+/// Words turned at a time by the portable packing.
+const WORDS: usize = 64;
 
 /// How the frozen matrix `[d_out, d_in]` enters the product.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,82 +54,78 @@ impl<T: Stored> Matrix<'_, T> {
         }
     }
 
-    /// Writes terms `first ..` of columns `column ..` as rows of `width` values; columns that are not there as zeros.
-    fn pack(self, first: usize, column: usize, width: usize, panel: &mut [f32]) {
-        let (_, columns) = self.depth_and_width();
+    /// Writes terms of columns `column ..` as rows of `width` words; columns that are not there as zeros. `first` counts words of terms.
+    fn pack<A: Arithmetic>(self, first: usize, column: usize, width: usize, panel: &mut [u32]) {
+        let (terms, columns) = self.depth_and_width();
         let n = width.min(columns - column);
         match self.side {
             Side::Plain => {
-                for (term, to) in panel.chunks_exact_mut(width).enumerate() {
-                    let from = (first + term) * self.d_in + column;
-                    T::widen(&self.values[from..][..n], &mut to[..n]);
-                    to[n..].fill(0.0);
+                for (word, to) in panel.chunks_exact_mut(width).enumerate() {
+                    let term = (first + word) * A::TERMS;
+                    let rows = (term..terms.min(term + A::TERMS)).map(|row| {
+                        let values = &self.values[row * self.d_in + column..][..n];
+                        (values, self.scale(row))
+                    });
+                    A::pack_across(rows, &mut to[..n]);
+                    to[n..].fill(0);
                 }
             }
             Side::Transposed => {
                 let depth = panel.len() / width;
                 if n < width {
-                    panel.fill(0.0);
+                    panel.fill(0);
                 }
                 #[cfg(target_arch = "x86_64")]
                 if let Some(simd) = pulp::x86::V4::try_new() {
-                    super::turn::pack(simd, self, first, column, n, width, panel);
+                    super::turn::pack::<A, T>(simd, self, first, column, n, width, panel);
                     return;
                 }
-                // Four rows of the matrix become four columns of the panel, a block of [`TERMS`] terms at a time.
-                let mut block = [[0.0; TERMS]; 4];
+                // Four rows of the matrix become four columns of the panel, a block of [`WORDS`] words at a time.
+                let mut block = [[0; WORDS]; 4];
                 for at in (0..n).step_by(4) {
-                    for term in (0..depth).step_by(TERMS) {
-                        let terms = TERMS.min(depth - term);
+                    for word in (0..depth).step_by(WORDS) {
+                        let words = WORDS.min(depth - word);
                         for (row, block) in block.iter_mut().enumerate() {
                             // Rows that are not there repeat the last one; what they give is overwritten or left out.
                             let row = column + (at + row).min(n - 1);
-                            let from = row * self.d_in + first + term;
-                            T::widen(&self.values[from..][..terms], &mut block[..terms]);
+                            self.pack_row::<A>(row, first + word, &mut block[..words]);
                         }
-                        let rows = panel[term * width..].chunks_exact_mut(width);
-                        turn(&block, terms, at, (n - at).min(4), rows);
+                        let rows = panel[word * width..].chunks_exact_mut(width);
+                        turn(&block, words, at, (n - at).min(4), rows);
                     }
                 }
             }
         }
     }
-}
 
-impl<T> Matrix<'_, T> {
-    /// Multiplies what [`Self::pack`] wrote by the factors of the matrix's rows.
+    /// Words of a row of the matrix, from word `first` on.
     #[inline(always)]
-    fn scale(self, first: usize, column: usize, width: usize, panel: &mut [f32]) {
-        let Some(scales) = self.scales else { return };
-        for (term, row) in panel.chunks_exact_mut(width).enumerate() {
-            match self.side {
-                Side::Plain => {
-                    for x in row {
-                        *x *= scales[first + term];
-                    }
-                }
-                Side::Transposed => {
-                    for (x, scale) in row.iter_mut().zip(&scales[column..]) {
-                        *x *= scale;
-                    }
-                }
-            }
-        }
+    pub(super) fn pack_row<A: Arithmetic>(self, row: usize, first: usize, words: &mut [u32]) {
+        let from = first * A::TERMS;
+        let n = (words.len() * A::TERMS).min(self.d_in - from);
+        let values = &self.values[row * self.d_in + from..][..n];
+        A::pack(values, self.scale(row), words);
+    }
+
+    /// The factor of a row.
+    #[inline(always)]
+    fn scale(self, row: usize) -> f32 {
+        self.scales.map_or(1.0, |scales| scales[row])
     }
 }
 
 /// Writes columns of `block` into `rows` from column `at` on, `n` values each.
 #[inline(always)]
 fn turn<'a>(
-    block: &[[f32; TERMS]; 4],
-    terms: usize,
+    block: &[[u32; WORDS]; 4],
+    words: usize,
     at: usize,
     n: usize,
-    mut rows: impl Iterator<Item = &'a mut [f32]>,
+    mut rows: impl Iterator<Item = &'a mut [u32]>,
 ) {
     let [a, b, c, d] = block.each_ref().map(|row| row.as_chunks::<4>().0);
     for (index, (((a, b), c), d)) in a.iter().zip(b).zip(c).zip(d).enumerate() {
-        if 4 * index >= terms {
+        if 4 * index >= words {
             return;
         }
         // Written out, so that it becomes shuffles of vectors.
@@ -139,7 +137,7 @@ fn turn<'a>(
         ];
         for (turned, row) in turned
             .iter()
-            .zip(rows.by_ref().take((terms - 4 * index).min(4)))
+            .zip(rows.by_ref().take((words - 4 * index).min(4)))
         {
             if n == 4 {
                 row[at..at + 4].copy_from_slice(turned);
@@ -151,34 +149,34 @@ fn turn<'a>(
 }
 
 /// Packs one panel with the CPU's vector instructions.
-struct Pack<'a, T> {
+struct Pack<'a, A, T> {
+    arithmetic: PhantomData<A>,
     matrix: Matrix<'a, T>,
     first: usize,
     column: usize,
     width: usize,
-    panel: &'a mut [f32],
+    panel: &'a mut [u32],
 }
 
-impl<T: Stored> WithSimd for Pack<'_, T> {
+impl<A: Arithmetic, T: Stored> WithSimd for Pack<'_, A, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
         self.matrix
-            .pack(self.first, self.column, self.width, self.panel);
-        self.matrix
-            .scale(self.first, self.column, self.width, self.panel);
+            .pack::<A>(self.first, self.column, self.width, self.panel);
     }
 }
 
 /// Rows of the output of one thread, through all packed panels.
-struct Rows<'a> {
-    /// Rows of `x_width` values, of which those from `first` on are multiplied.
-    x: &'a [f32],
+struct Rows<'a, A> {
+    arithmetic: A,
+    /// Rows of `x_width` words, of which those from `first` on are multiplied.
+    x: &'a [u32],
     x_width: usize,
     first: usize,
     /// Panels of `depth` rows each.
-    packed: &'a [f32],
+    packed: &'a [u32],
     depth: usize,
     /// Rows of `y_width` values; the panels' first column is `column`.
     y: &'a mut [f32],
@@ -188,7 +186,7 @@ struct Rows<'a> {
     adds: bool,
 }
 
-impl WithSimd for Rows<'_> {
+impl<A: Arithmetic> WithSimd for Rows<'_, A> {
     type Output = ();
 
     #[inline(always)]
@@ -201,7 +199,7 @@ impl WithSimd for Rows<'_> {
     }
 }
 
-impl Rows<'_> {
+impl<A: Arithmetic> Rows<'_, A> {
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize>(self, simd: S) {
         let width = VECTORS * S::F32_LANES;
@@ -210,7 +208,7 @@ impl Rows<'_> {
             let adds = self.adds || first > 0;
             for (panel, packed) in self.packed.chunks_exact(self.depth * width).enumerate() {
                 let packed = &packed[first * width..][..depth * width];
-                let packed = S::as_simd_f32s(packed).0.as_chunks::<VECTORS>().0;
+                let packed = S::as_simd_u32s(packed).0.as_chunks::<VECTORS>().0;
                 let column = self.column + panel * width;
                 let n = width.min(self.y_width - column);
                 let from = self.first + first;
@@ -219,10 +217,10 @@ impl Rows<'_> {
                 for (x, y) in x_tiles.zip(y_tiles) {
                     let n_rows = y.len() / self.y_width;
                     // Rows that are not there repeat the last one, and their results are dropped.
-                    let x: [&[f32]; ROWS] = std::array::from_fn(|row| {
+                    let x: [&[u32]; ROWS] = std::array::from_fn(|row| {
                         &x[row.min(n_rows - 1) * self.x_width + from..][..depth]
                     });
-                    let sums = tile::<S, ROWS>(simd, x, packed);
+                    let sums = tile::<A, S, ROWS>(self.arithmetic, simd, x, packed);
                     for (sums, y) in sums.iter().zip(y.chunks_exact_mut(self.y_width)) {
                         let y = &mut y[column..][..n];
                         let sums: &[f32] = bytemuck::cast_slice(sums);
@@ -246,19 +244,20 @@ impl Rows<'_> {
 
 /// `ROWS` rows times one panel's slice, in registers.
 #[inline(always)]
-fn tile<S: Simd, const ROWS: usize>(
+fn tile<A: Arithmetic, S: Simd, const ROWS: usize>(
+    arithmetic: A,
     simd: S,
-    x: [&[f32]; ROWS],
-    packed: &[[S::f32s; VECTORS]],
+    x: [&[u32]; ROWS],
+    packed: &[[S::u32s; VECTORS]],
 ) -> [[S::f32s; VECTORS]; ROWS] {
     let n = packed.len();
     let x = x.map(|x| &x[..n]);
     let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
-    for (term, packed) in packed.iter().enumerate() {
+    for (word, packed) in packed.iter().enumerate() {
         for (sums, x) in sums.iter_mut().zip(x) {
-            let x = simd.splat_f32s(x[term]);
+            let x = simd.splat_u32s(x[word]);
             for (sum, packed) in sums.iter_mut().zip(packed) {
-                *sum = simd.mul_add_e_f32s(x, *packed, *sum);
+                *sum = arithmetic.mul_add(simd, x, *packed, *sum);
             }
         }
     }
@@ -278,44 +277,52 @@ impl WithSimd for Lanes {
 
 thread_local! {
     /// Packed panels, kept from product to product: a new allocation of this size is a page fault every 4 KB.
-    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
 }
 
 /// `y = x W^T` or `y = x W`, or added to what `y` holds. `x` has rows of as many values as the sums have terms.
-pub(crate) fn product<T: Stored>(x: &[f32], matrix: Matrix<'_, T>, y: &mut [f32], adds: bool) {
+pub(crate) fn product<A: Arithmetic, T: Stored>(
+    arithmetic: A,
+    x: &[f32],
+    matrix: Matrix<'_, T>,
+    y: &mut [f32],
+    adds: bool,
+) {
     let (terms, columns) = matrix.depth_and_width();
     if y.is_empty() {
         return;
     }
-    let arch = Arch::new();
-    let width = VECTORS * arch.dispatch(Lanes);
+    let x = A::of_rows(x, terms);
+    let words = terms.div_ceil(A::TERMS);
+    let width = VECTORS * arithmetic.dispatch(Lanes);
     let n_rows = y.len() / columns;
     // Two tasks a thread, of whole tiles.
     let task_rows = n_rows
         .div_ceil(2 * rayon::current_num_threads())
         .next_multiple_of(8);
-    let depth_limit = terms.min(PACKED / width);
-    let depth_limit = if depth_limit < terms {
+    let depth_limit = words.min(PACKED / width);
+    let depth_limit = if depth_limit < words {
         depth_limit / DEPTH * DEPTH
     } else {
-        terms
+        words
     };
     let panels_limit = (PACKED / (depth_limit * width)).max(1);
     let mut scratch = SCRATCH.take();
-    for first in (0..terms).step_by(depth_limit) {
-        let depth = depth_limit.min(terms - first);
+    for first in (0..words).step_by(depth_limit) {
+        let depth = depth_limit.min(words - first);
         for column in (0..columns).step_by(panels_limit * width) {
             let n_panels = (columns - column).div_ceil(width).min(panels_limit);
             let len = n_panels * depth * width;
             if scratch.len() < len {
-                scratch.resize(len, 0.0);
+                scratch.resize(len, 0);
             }
             let packed = &mut scratch[..len];
             packed
                 .par_chunks_exact_mut(depth * width)
                 .enumerate()
                 .for_each(|(panel, packed)| {
-                    arch.dispatch(Pack {
+                    arithmetic.dispatch(Pack {
+                        arithmetic: PhantomData::<A>,
                         matrix,
                         first,
                         column: column + panel * width,
@@ -325,11 +332,12 @@ pub(crate) fn product<T: Stored>(x: &[f32], matrix: Matrix<'_, T>, y: &mut [f32]
                 });
             let packed = &*packed;
             y.par_chunks_mut(task_rows * columns)
-                .zip(x.par_chunks(task_rows * terms))
+                .zip(x.par_chunks(task_rows * words))
                 .for_each(|(y, x)| {
-                    arch.dispatch(Rows {
+                    arithmetic.dispatch(Rows {
+                        arithmetic,
                         x,
-                        x_width: terms,
+                        x_width: words,
                         first,
                         packed,
                         depth,

@@ -12,9 +12,24 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
     const PER_LANE: usize;
     /// Whether a part costs no more than an operation, so that it may be taken again for every use of a weight.
     const IS_CHEAP: bool;
+    /// Whether the words are pairs of bf16.
+    const IS_BF16: bool = false;
 
     /// Values to `f32`, exactly.
     fn widen(values: &[Self], out: &mut [f32]);
+
+    /// Values times `scale` to the bits of bf16, the nearest and of two the even one.
+    #[inline(always)]
+    fn to_bf16(values: &[Self], scale: f32, out: &mut [u16]) {
+        let mut block = [0.0; 64];
+        for (values, out) in values.chunks(block.len()).zip(out.chunks_mut(block.len())) {
+            let block = &mut block[..values.len()];
+            Self::widen(values, block);
+            for (out, value) in out.iter_mut().zip(block) {
+                *out = round(*value * scale);
+            }
+        }
+    }
 
     /// Part `part` (below `PER_LANE`) of one vector load of `PER_LANE * lanes` values: value `PER_LANE * lane + part` in lane `lane`. A part
     /// at a time: an array of them would go through memory.
@@ -25,6 +40,14 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
     /// # Panics
     /// Where they do not fill words, or do not begin on the border of one; [`are_words`] tells.
     fn words(values: &[Self]) -> &[u32];
+}
+
+/// The bits of the nearest bf16, of two the even one. A loop over it becomes vectors, which one over `bf16::from_f32` does not.
+#[inline(always)]
+fn round(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
+    if value.is_nan() { 0x7fc0 } else { rounded }
 }
 
 /// Whether every row of `d_in` values fills words of four bytes.
@@ -53,10 +76,22 @@ impl Stored for f32 {
 impl Stored for bf16 {
     const PER_LANE: usize = 2;
     const IS_CHEAP: bool = true;
+    const IS_BF16: bool = true;
 
     fn widen(values: &[Self], out: &mut [f32]) {
         for (out, value) in out.iter_mut().zip(values) {
             *out = f32::from_bits(u32::from(value.to_bits()) << 16);
+        }
+    }
+
+    #[inline(always)]
+    fn to_bf16(values: &[Self], scale: f32, out: &mut [u16]) {
+        for (out, value) in out.iter_mut().zip(values) {
+            *out = if scale == 1.0 {
+                value.to_bits()
+            } else {
+                round(value.to_f32() * scale)
+            };
         }
     }
 

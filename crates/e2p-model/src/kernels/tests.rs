@@ -9,7 +9,7 @@ use crate::cross_entropy::TargetScores;
 use crate::kernels::{self, Segment};
 use crate::load::RandomSource;
 use crate::mask::Visible;
-use crate::matrix::Matrix;
+use crate::matrix::{MatmulPrecision, Matrix};
 use crate::mlp;
 use crate::norm::Norm;
 use crate::rotary::{Rotary, Rotation};
@@ -365,7 +365,7 @@ fn products_equal_the_composed_operations_in_every_storage() {
         move |weights: Tensor<2>| {
             let weights = weights.cast(dtype);
             assert!(kernels::serves_weights(&weights), "{dtype:?}");
-            Matrix::Plain(weights)
+            Matrix::plain(weights)
         }
     };
     let (f32, f16, bf16) = (plain(DType::F32), plain(DType::F16), plain(DType::BF16));
@@ -403,13 +403,96 @@ fn a_matrix_larger_than_the_packing_buffer_is_taken_in_parts() {
     // 300 x 12,000 values are more than the 2 M that are packed at a time, by columns in one direction and by terms in the other.
     let weights = random(17, [12_000, 300]);
     let (x, dy) = (random(18, [30, 300]), random(19, [30, 12_000]));
-    let y = kernels::times_transposed(x.clone(), &weights, None);
+    let y = kernels::times_transposed(x.clone(), &weights, None, MatmulPrecision::Highest);
     assert_close(
         &y,
         &x.matmul(weights.clone().transpose()),
         FORWARD,
         "forward",
     );
-    let dx = kernels::times(dy.clone(), &weights, None);
+    let dx = kernels::times(dy.clone(), &weights, None, MatmulPrecision::Highest);
     assert_close(&dx, &dy.matmul(weights), GRADIENT, "backward");
+}
+
+#[test]
+fn products_of_pairs_equal_products_of_rounded_factors() {
+    if !kernels::has_pairs() {
+        println!("skipped: this CPU has no AVX-512 BF16");
+        return;
+    }
+    let rounded = |x: &Tensor<2>| x.clone().cast(DType::BF16).cast(DType::F32);
+    let plain = |dtype| move |weights: Tensor<2>| Matrix::plain(weights.cast(dtype));
+    let (f32, f16, bf16) = (plain(DType::F32), plain(DType::F16), plain(DType::BF16));
+    let storages: [&dyn Fn(Tensor<2>) -> Matrix; 4] = [&f32, &f16, &bf16, &Matrix::int8];
+    // One row and up to eight are in f32; from 97 on everything is packed.
+    for n_rows in [0, 1, 8, 9, 23, 33, 97] {
+        for (d_in, d_out) in [(1, 1), (7, 5), (34, 97), (36, 97), (201, 50), (576, 33)] {
+            for store in storages {
+                let weights =
+                    store(random(13, [d_out, d_in])).with_precision(MatmulPrecision::Medium);
+                let what = format!("{n_rows} x {d_in} x {d_out} {}", weights.dtype_name());
+                let bias = random(14, [d_out]);
+                let (x, dy) = (random(15, [n_rows, d_in]), random(16, [n_rows, d_out]));
+                let y = on_any_threads(|| weights.times_transposed(x.clone(), Some(&bias)));
+                let dx = on_any_threads(|| weights.times(dy.clone()));
+                if n_rows == 0 {
+                    assert_eq!((y.dims(), dx.dims()), ([0, d_out], [0, d_in]), "{what}");
+                    continue;
+                }
+                let ids = Tensor::arange(0..d_out as i64, &Device::flex());
+                let values = weights.rows(ids, DType::F32);
+                let is_few = n_rows <= 96
+                    && d_in.is_multiple_of(match weights.dtype_name() {
+                        "f32" => 1,
+                        "int8" => 4,
+                        _ => 2,
+                    });
+                let (a, b) = match (is_few, weights.dtype_name()) {
+                    (true, _) if n_rows <= 8 => (x.clone(), values.clone()),
+                    // Codes are bf16 as they are, and their scale comes afterwards; where they are packed it comes before.
+                    (true, "int8") => (rounded(&x), values.clone()),
+                    _ => (rounded(&x), rounded(&values)),
+                };
+                let expected = a.matmul(b.transpose()) + bias.clone().unsqueeze();
+                assert_close(&y, &expected, FORWARD, &what);
+                // The point of the test: the product in f32 is another one.
+                if n_rows > 8 && d_in > 8 {
+                    let exact = x.matmul(values.clone().transpose()) + bias.unsqueeze();
+                    let difference = (exact - y).abs().max().into_scalar::<f32>();
+                    assert!(difference > 1e-4, "{what}: off by {difference} only");
+                }
+                let expected = rounded(&dy).matmul(rounded(&values));
+                assert_close(&dx, &expected, GRADIENT, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn rounding_is_to_the_nearest_and_keeps_what_is_no_number() {
+    use crate::kernels::stored::Stored;
+    let values = [
+        0.0,
+        -0.0,
+        1.0,
+        -3.140_625,
+        1.003_906_25,
+        1.011_718_75,
+        3.4e38,
+        f32::MAX,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        1e-40,
+    ];
+    let mut found = [0; 12];
+    f32::to_bf16(&values, 1.0, &mut found);
+    for (value, found) in values.into_iter().zip(found) {
+        let expected = half::bf16::from_f32(value);
+        let found = half::bf16::from_bits(found);
+        assert!(
+            found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan()),
+            "{value}: {found}, expected {expected}"
+        );
+    }
 }

@@ -2,37 +2,42 @@
 //!
 //! Compilers do not turn the plain loops into shuffles, and for few rows of input packing would cost as much as the product.
 
+use std::marker::PhantomData;
+
 use pulp::x86::V4;
 use pulp::{NullaryFnOnce, f32x16};
 
+use super::arithmetic::Arithmetic;
 use super::product::Matrix;
 use super::stored::Stored;
 
 const SIDE: usize = 16;
-/// Terms widened at a time.
-const TERMS: usize = 64;
+/// Words of a row taken at a time.
+const WORDS: usize = 64;
 
-struct Pack<'a, 'b, T> {
+struct Pack<'a, 'b, A, T> {
+    arithmetic: PhantomData<A>,
     simd: V4,
     matrix: Matrix<'a, T>,
     first: usize,
     column: usize,
     n: usize,
     width: usize,
-    panel: &'b mut [f32],
+    panel: &'b mut [u32],
 }
 
-/// Writes terms `first ..` of the rows `column .. column + n` of `matrix` as columns of `panel`, whose rows are `width` wide.
-pub(super) fn pack<T: Stored>(
+/// Writes the words `first ..` of the rows `column .. column + n` of `matrix` as columns of `panel`, whose rows are `width` wide.
+pub(super) fn pack<A: Arithmetic, T: Stored>(
     simd: V4,
     matrix: Matrix<'_, T>,
     first: usize,
     column: usize,
     n: usize,
     width: usize,
-    panel: &mut [f32],
+    panel: &mut [u32],
 ) {
     simd.vectorize(Pack {
+        arithmetic: PhantomData::<A>,
         simd,
         matrix,
         first,
@@ -43,32 +48,33 @@ pub(super) fn pack<T: Stored>(
     });
 }
 
-impl<T: Stored> NullaryFnOnce for Pack<'_, '_, T> {
+impl<A: Arithmetic, T: Stored> NullaryFnOnce for Pack<'_, '_, A, T> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
         let depth = self.panel.len() / self.width;
-        let mut block = [[0.0; TERMS]; SIDE];
+        let mut block = [[0; WORDS]; SIDE];
         for at in (0..self.n).step_by(SIDE) {
             let n = SIDE.min(self.n - at);
-            for term in (0..depth).step_by(TERMS) {
-                let terms = TERMS.min(depth - term);
+            for word in (0..depth).step_by(WORDS) {
+                let words = WORDS.min(depth - word);
                 for (row, block) in block.iter_mut().enumerate().take(n) {
-                    let from = (self.column + at + row) * self.matrix.d_in + self.first + term;
-                    T::widen(&self.matrix.values[from..][..terms], &mut block[..terms]);
+                    let row = self.column + at + row;
+                    self.matrix
+                        .pack_row::<A>(row, self.first + word, &mut block[..words]);
                 }
-                for square in 0..terms.div_ceil(SIDE) {
+                for square in 0..words.div_ceil(SIDE) {
                     let mut rows = [<f32x16 as bytemuck::Zeroable>::zeroed(); SIDE];
                     for (row, block) in rows.iter_mut().zip(&block) {
-                        let values: &[f32; SIDE] = &block.as_chunks().0[square];
+                        let values: &[u32; SIDE] = &block.as_chunks().0[square];
                         *row = bytemuck::cast(*values);
                     }
                     turn(self.simd, &mut rows);
-                    let from = (term + square * SIDE) * self.width;
+                    let from = (word + square * SIDE) * self.width;
                     let panel = self.panel[from..].chunks_exact_mut(self.width);
-                    for (row, out) in rows.iter().zip(panel).take(terms - square * SIDE) {
-                        let values: [f32; SIDE] = bytemuck::cast(*row);
+                    for (row, out) in rows.iter().zip(panel).take(words - square * SIDE) {
+                        let values: [u32; SIDE] = bytemuck::cast(*row);
                         out[at..at + n].copy_from_slice(&values[..n]);
                     }
                 }

@@ -20,6 +20,7 @@ pub use source::{RandomSource, WeightSource};
 
 use crate::error::{ModelError, Result};
 use crate::kernels;
+use crate::matrix::MatmulPrecision;
 
 /// How weights are turned into tensors.
 #[derive(Debug, Clone, Copy)]
@@ -27,10 +28,12 @@ pub struct LoadOptions {
     /// Data type of the weights and of the computation; f32 by default.
     ///
     /// On the CPU a 16-bit type is what matrices are stored in: they are widened as they are read, and everything is computed in f32. A
-    /// bf16 checkpoint loaded as bf16 then gives the results of f32 from half the memory.
+    /// bf16 checkpoint loaded as bf16 then gives the results of f32 from half the memory, unless `matmul_precision` says otherwise.
     pub dtype: DType,
     /// Rounds matrices to 8 bits with a scale for each row of outputs; on the CPU only. Everything is computed in f32.
     pub int8: bool,
+    /// How exactly products with the weights are computed, whatever they are stored in.
+    pub matmul_precision: MatmulPrecision,
 }
 
 impl LoadOptions {
@@ -81,6 +84,7 @@ impl Default for LoadOptions {
         Self {
             dtype: DType::F32,
             int8: false,
+            matmul_precision: MatmulPrecision::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::LoadOptions;
 use super::checkpoint::Checkpoint;
 use super::convert::{self, NotFinite};
 use super::report::{LoadReport, WrongShape};
+use crate::matrix::MatmulPrecision;
 
 /// Hands out weights by name while a model is being built.
 ///
@@ -26,6 +27,11 @@ pub trait WeightSource {
     /// Whether the model is to round its matrices to 8 bits.
     fn is_int8(&self) -> bool {
         false
+    }
+
+    /// How exactly the model is to compute its products.
+    fn matmul_precision(&self) -> MatmulPrecision {
+        MatmulPrecision::default()
     }
 }
 
@@ -174,6 +180,10 @@ impl WeightSource for CheckpointSource<'_> {
     fn is_int8(&self) -> bool {
         // What an incomplete checkpoint gives is never used.
         self.options.int8 && self.report.is_complete()
+    }
+
+    fn matmul_precision(&self) -> MatmulPrecision {
+        self.options.matmul_precision
     }
 }
 

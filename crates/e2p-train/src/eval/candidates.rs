@@ -1,4 +1,10 @@
-//! The candidates of an example, ranked by log-likelihood: the sum over tokens, and the mean per token.
+//! The candidates of an example, ranked in three ways: by log-likelihood, by log-likelihood per token, and by what dialogue and user add to
+//! it.
+//!
+//! Likelihood alone ranks by how common a reply is. The third way is pointwise mutual information (domain conditional, Holtzman et al.,
+//! "Surface Form Competition", EMNLP 2021): the log-likelihood minus that of the same reply to an empty turn, for nobody in particular.
+
+use std::collections::HashMap;
 
 use super::arms::Arms;
 use super::examples::EvalExample;
@@ -21,7 +27,13 @@ pub(crate) struct Candidates {
     kept: Vec<usize>,
     /// Place of the gold in `ids`.
     gold: usize,
+    /// The example without dialogue and profile, where it is a chat.
+    bare: Option<EvalExample>,
 }
+
+/// Log-likelihoods of every candidate of every example as replies to an empty turn, for nobody; empty without a chat. For each condition of
+/// nobody ([`Condition::of_nobody`]) once.
+pub(crate) type Base = HashMap<Condition, Vec<Vec<f64>>>;
 
 /// What a model chose. Preferred variable name: `choice`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +42,8 @@ pub(crate) struct Choice {
     pub(crate) sum: Ranked,
     /// By log-likelihood per token.
     pub(crate) per_token: Ranked,
+    /// By pointwise mutual information; only chats have it.
+    pub(crate) pmi: Option<Ranked>,
 }
 
 /// The outcome of one ranking.
@@ -73,6 +87,7 @@ pub(crate) fn tokenize(
                 ids,
                 kept,
                 gold,
+                bare: example.without_context(encoder)?,
             });
         }
     }
@@ -80,6 +95,8 @@ pub(crate) fn tokenize(
 }
 
 /// What the model under `condition` chooses, in the order of `all`.
+///
+/// `base` is filled on the way.
 ///
 /// # Errors
 /// As [`branches::log_likelihoods`], and what `report` returns when it is told how many are done.
@@ -89,8 +106,13 @@ pub(crate) fn choose(
     condition: Condition,
     examples: &[EvalExample],
     all: &[Candidates],
+    base: &mut Base,
     mut report: impl FnMut(usize) -> Result<()>,
 ) -> Result<Vec<Choice>> {
+    let of_nobody = condition.of_nobody();
+    let is_chat = all.iter().all(|candidates| candidates.bare.is_some());
+    let is_known = base.contains_key(&of_nobody);
+    let base = base.entry(of_nobody).or_default();
     let mut choices = Vec::with_capacity(all.len());
     for chunk in all.chunks(PROMPTS_PER_TRUNK) {
         let of: Vec<&EvalExample> = chunk
@@ -102,6 +124,15 @@ pub(crate) fn choose(
             .map(|candidates| candidates.ids.as_slice())
             .collect();
         let sums = branches::log_likelihoods(decoder, arms, condition, &of, &ids)?;
+        if is_chat && !is_known {
+            let bare: Vec<&EvalExample> = chunk
+                .iter()
+                .filter_map(|candidates| candidates.bare.as_ref())
+                .collect();
+            base.extend(branches::log_likelihoods(
+                decoder, arms, of_nobody, &bare, &ids,
+            )?);
+        }
         for (candidates, sums) in chunk.iter().zip(sums) {
             let per_token: Vec<f64> = sums
                 .iter()
@@ -111,6 +142,14 @@ pub(crate) fn choose(
             choices.push(Choice {
                 sum: candidates.ranked(&sums),
                 per_token: candidates.ranked(&per_token),
+                pmi: base.get(choices.len()).map(|base| {
+                    let added: Vec<f64> = sums
+                        .iter()
+                        .zip(base)
+                        .map(|(sum, base)| sum - base)
+                        .collect();
+                    candidates.ranked(&added)
+                }),
             });
         }
         report(choices.len())?;
@@ -161,6 +200,7 @@ mod tests {
             ids: vec![vec![0]; n],
             kept: (10..10 + n).collect(),
             gold,
+            bare: None,
         }
     }
 

@@ -66,6 +66,15 @@ impl Condition {
         matches!(self, Self::Text | Self::TextE2p)
     }
 
+    /// What is left of the condition without the user: what a candidate's likelihood is compared with.
+    pub(crate) const fn of_nobody(self) -> Self {
+        match self {
+            Self::None | Self::Text => Self::None,
+            Self::SoftPrompt => Self::SoftPrompt,
+            _ => Self::E2pMean,
+        }
+    }
+
     /// Whether soft tokens are spliced in.
     pub const fn has_prefix(self) -> bool {
         !matches!(self, Self::None | Self::Text)

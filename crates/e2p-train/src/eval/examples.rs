@@ -1,6 +1,6 @@
 //! The evaluated examples as token rows, with and without the profile text. Every condition sees the same ones.
 
-use e2p_data::{Example, Split};
+use e2p_data::{Example, Message, Prompt, Split};
 use e2p_prefix::SplicedRow;
 
 use super::Condition;
@@ -34,6 +34,31 @@ impl EvalExample {
         } else {
             &self.prompt
         }
+    }
+
+    /// The same example with neither a dialogue nor a profile to go by: one empty turn. `None` where the prompt is no chat, in which what is
+    /// asked and how it is asked cannot be told apart.
+    ///
+    /// # Errors
+    /// A template that fails on an empty turn.
+    pub(crate) fn without_context(&self, encoder: &ExampleEncoder<'_>) -> Result<Option<Self>> {
+        if !matches!(self.example.prompt, Prompt::Chat(_)) {
+            return Ok(None);
+        }
+        let example = Example {
+            prompt: Prompt::Chat(vec![Message {
+                role: "user".into(),
+                content: String::new(),
+            }]),
+            ..self.example.clone()
+        };
+        let prompt = encoder.prompt(&example, ProfileText::Without, 0)?;
+        Ok(Some(Self {
+            example,
+            text_prompt: prompt.clone(),
+            prompt,
+            ..self.clone()
+        }))
     }
 
     /// The row of a condition that predicts `target`.

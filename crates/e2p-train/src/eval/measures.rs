@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 
+use super::Scores;
+use super::candidates::{Candidates, Choice, Ranked};
 use super::examples::EvalExample;
 use super::figure::{Figure, Link};
-use super::{Scores, candidates::Candidates};
 use crate::metrics;
 
 /// Cut-offs of the ranks in a catalogue.
@@ -168,15 +169,16 @@ impl Measures {
         if scores.choices.is_empty() {
             return;
         }
-        for (suffix, per_token) in [("", false), ("_per_token", true)] {
-            let outcome = |index: usize| {
-                let choice = scores.choices[index];
-                if per_token {
-                    choice.per_token
-                } else {
-                    choice.sum
-                }
+        let ways: [(&str, fn(&Choice) -> Option<Ranked>); 3] = [
+            ("", |choice| Some(choice.sum)),
+            ("_per_token", |choice| Some(choice.per_token)),
+            ("_pmi", |choice| choice.pmi),
+        ];
+        for (suffix, way) in ways {
+            let Some(outcomes) = scores.choices.iter().map(way).collect::<Option<Vec<_>>>() else {
+                continue;
             };
+            let outcome = |index: usize| outcomes[index];
             let of = |index: usize| found.judged.ranked[index].example;
             let all = 0..scores.choices.len();
             let first: Vec<(usize, f64)> = all

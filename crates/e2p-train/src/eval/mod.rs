@@ -133,6 +133,7 @@ pub fn evaluate(
             Err(TrainError::Stopped)
         }
     };
+    let mut base = candidates::Base::new();
     let mut scores = Vec::with_capacity(conditions.len());
     for condition in conditions {
         let mut report = |stage, done, total| tell(Some(condition), stage, done, total);
@@ -144,9 +145,15 @@ pub fn evaluate(
             recipe.train.batch_size,
             |done| report(Stage::Targets, done, examples.len()),
         )?;
-        let choices = candidates::choose(decoder, &arms, condition, &examples, &ranked, |done| {
-            report(Stage::Candidates, done, ranked.len())
-        })?;
+        let choices = candidates::choose(
+            decoder,
+            &arms,
+            condition,
+            &examples,
+            &ranked,
+            &mut base,
+            |done| report(Stage::Candidates, done, ranked.len()),
+        )?;
         let answers = answers::answers(
             decoder,
             &inputs.tokenizer,

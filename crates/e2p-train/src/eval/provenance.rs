@@ -48,6 +48,10 @@ pub(super) fn provenance(parts: &Parts<'_>) -> Map<String, Value> {
             json!(format!("{:?}", parts.inputs.decoder.device())),
         ),
         ("weights", json!(parts.inputs.decoder.weight_dtype())),
+        (
+            "matmul_precision",
+            json!(parts.inputs.decoder.matmul_precision().name()),
+        ),
         ("e2p_version", json!(env!("CARGO_PKG_VERSION"))),
     ];
     if let Some(catalogue) = parts.catalogue {
