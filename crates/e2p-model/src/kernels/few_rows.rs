@@ -201,7 +201,11 @@ impl<A: Arithmetic, T: Stored> WithSimd for Lanes<'_, A, T> {
         let is_packed = !(A::TERMS == T::PER_LANE && T::IS_BF16 || A::TERMS == 1 && T::IS_CHEAP);
         let mut packed = vec![0; if is_packed { WEIGHTS * n_words } else { 0 }];
         let y_tiles = block.y.chunks_mut(WEIGHTS * n_rows);
-        for (weights, y) in block.weights.chunks(WEIGHTS * d_in).zip(y_tiles) {
+        let tile = WEIGHTS * d_in;
+        for (index, y) in y_tiles.enumerate() {
+            let (weights, later) = block.weights[index * tile..]
+                .split_at(tile.min(block.weights.len() - index * tile));
+            let next = Next::new(T::words(&later[..tile.min(later.len())]), n_words);
             if is_packed {
                 let rows = packed.chunks_exact_mut(n_words);
                 for (words, weights) in rows.zip(weights.chunks_exact(d_in)) {
@@ -218,9 +222,16 @@ impl<A: Arithmetic, T: Stored> WithSimd for Lanes<'_, A, T> {
                     } else {
                         T::words(weights)
                     };
-                    words_by_lanes(arithmetic, simd, &words[..n_weights * n_words], n_words, x)
+                    words_by_lanes(
+                        arithmetic,
+                        simd,
+                        &words[..n_weights * n_words],
+                        n_words,
+                        x,
+                        next,
+                    )
                 } else {
-                    parts_by_lanes::<S, T>(simd, weights, d_in, x)
+                    parts_by_lanes::<S, T>(simd, weights, d_in, x, next)
                 };
                 let n = S::F32_LANES.min(n_rows - first);
                 for (sum, y) in sums.into_iter().zip(y.chunks_exact_mut(n_rows)) {
@@ -229,6 +240,40 @@ impl<A: Arithmetic, T: Stored> WithSimd for Lanes<'_, A, T> {
             }
         }
         block.scale();
+    }
+}
+
+/// The weights of the tile after this one, fetched into the cache while this one is multiplied: twelve rows are twelve short streams, which
+/// processors do not fetch ahead.
+#[derive(Clone, Copy)]
+struct Next<'a> {
+    words: &'a [u32],
+    /// Words for each step.
+    step: usize,
+}
+
+impl<'a> Next<'a> {
+    /// To be fetched in `steps` steps.
+    fn new(words: &'a [u32], steps: usize) -> Self {
+        Self {
+            words,
+            step: words.len().div_ceil(steps),
+        }
+    }
+
+    #[inline(always)]
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(unused_variables, reason = "a hint that this processor is not given")
+    )]
+    #[allow(unsafe_code)]
+    fn fetch(self, step: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(word) = self.words.get(step * self.step) {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            // SAFETY: a hint; it reads nothing, and the address is that of a word.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(word).cast()) };
+        }
     }
 }
 
@@ -251,10 +296,12 @@ fn words_by_lanes<A: Arithmetic, S: Simd>(
     words: &[u32],
     len: usize,
     x: &[S::u32s],
+    next: Next<'_>,
 ) -> [S::f32s; WEIGHTS] {
     let rows = rows_of(words, len);
     let mut sums = [simd.splat_f32s(0.0); WEIGHTS];
     for (at, x) in x.iter().enumerate().take(len) {
+        next.fetch(at);
         for (sum, row) in sums.iter_mut().zip(&rows) {
             *sum = arithmetic.mul_add(simd, simd.splat_u32s(row[at]), *x, *sum);
         }
@@ -269,11 +316,13 @@ fn parts_by_lanes<S: Simd, T: Stored>(
     weights: &[T],
     d_in: usize,
     x: &[S::u32s],
+    next: Next<'_>,
 ) -> [S::f32s; WEIGHTS] {
     let len = d_in / T::PER_LANE;
     let rows = rows_of(T::words(weights), len);
     let mut sums = [simd.splat_f32s(0.0); WEIGHTS];
     for (at, x) in x.chunks_exact(T::PER_LANE).enumerate().take(len) {
+        next.fetch(at);
         for (sum, row) in sums.iter_mut().zip(&rows) {
             let word = simd.splat_u32s(row[at]);
             for (part, x) in x.iter().enumerate() {

@@ -75,7 +75,11 @@ impl<A: Arithmetic, T: Stored> NullaryFnOnce for Pack<'_, '_, A, T> {
                     let panel = self.panel[from..].chunks_exact_mut(self.width);
                     for (row, out) in rows.iter().zip(panel).take(words - square * SIDE) {
                         let values: [u32; SIDE] = bytemuck::cast(*row);
-                        out[at..at + n].copy_from_slice(&values[..n]);
+                        // A length that is known becomes a store, another one a call.
+                        match out[at..].first_chunk_mut() {
+                            Some(out) if n == SIDE => *out = values,
+                            _ => out[at..at + n].copy_from_slice(&values[..n]),
+                        }
                     }
                 }
             }
