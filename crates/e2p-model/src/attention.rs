@@ -154,11 +154,16 @@ impl SelfAttention {
             let k = place(raw_k.clone(), self.k_norm.as_ref(), pass);
             (q, k, v, self.q_norm.is_some().then_some((raw_q, raw_k)))
         };
-        // Never for a prompt: the keys and values that it leaves are kept, and must not depend on the longest row that was computed with it.
-        let is_few = !earlier.is_empty()
-            && n_queries * self.n_heads / self.n_kv_heads <= kernels::FEW_QUERIES;
-        if is_kernel && !keep && is_few {
-            let mixed = self.attend(q, k, v, pass, earlier);
+        if is_kernel && !keep {
+            // Never few in a prompt: the keys and values that it leaves are kept, and must not depend on the longest row that was computed
+            // with it.
+            let n_queries = n_queries * self.n_heads / self.n_kv_heads;
+            let queries = if !earlier.is_empty() && n_queries <= kernels::FEW_QUERIES {
+                kernels::Queries::Few
+            } else {
+                kernels::Queries::Many
+            };
+            let mixed = self.attend(queries, q, k, v, pass, earlier);
             return (self.o_proj.forward(merge_heads([mixed], None, 0)), None);
         }
         let (k, v) = match earlier {
@@ -195,9 +200,10 @@ impl SelfAttention {
         (y, record)
     }
 
-    /// The mixture of values by the kernel for a few queries, `[batch_size, n_heads, n_queries, head_dim]`.
+    /// The mixture of values by the kernels, `[batch_size, n_heads, n_queries, head_dim]`.
     fn attend(
         &self,
+        queries: kernels::Queries,
         q: Tensor<4>,
         k: Tensor<4>,
         v: Tensor<4>,
@@ -223,7 +229,7 @@ impl SelfAttention {
             segments.push(Segment::new(k, v, n_queries, None));
         }
         let scale = self.scale() as f32;
-        kernels::attend(q, self.n_kv_heads, &segments, &pass.visible, scale)
+        kernels::attend(queries, q, self.n_kv_heads, &segments, &pass.visible, scale)
     }
 
     /// Gradient with respect to the input of [`Self::forward`]; earlier slots and weights are constants.

@@ -1,22 +1,25 @@
-//! Attention of a few queries, forward only: scores, softmax and mixture in one pass, keys and values read where they lie.
+//! Attention without a record for the backward pass: scores, softmax and mixture in one pass, keys and values read where they lie.
 //!
 //! As products of matrices the attention of one query a head is thousands of tiny ones, whose packing costs more than their sums; and
 //! continuations of one prompt would each need a copy of its keys and values. Here every row of the batch and every key/value head is a
 //! task that reads each key and value once, from up to three places: those of a prompt that several rows share, those of the row's own
-//! earlier slots, those of this pass.
+//! earlier slots, those of this pass. With many queries a lane holds one ([`super::attend_lanes`]); a few are taken one after the other.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
 
+use super::attend_lanes::Block;
 use super::flex::{Values, make, read};
 use super::rows::for_single_rows;
 use super::softmax::exponentials;
 use crate::mask::Visible;
 
-/// Queries of a task (a key/value head's, of one row) up to which this is used. Ours: decoding and the candidates of a prompt lie far
-/// below; where products of matrices become faster is not measured.
+/// Queries of a task (a key/value head's, of one row) up to which they are taken one after the other. Ours: decoding and the candidates of a
+/// prompt lie far below.
 pub(crate) const FEW_QUERIES: usize = 64;
 
 /// Keys of some slots and their values. Preferred variable name: `segment`.
@@ -137,8 +140,106 @@ thread_local! {
     static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
+/// How queries are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Queries {
+    /// One after the other.
+    Few,
+    /// One in each lane.
+    Many,
+}
+
 /// Mixtures of values, `[batch_size, n_heads, n_queries, head_dim]`, of queries of that shape over the slots of `segments` in turn.
 pub(crate) fn attend(
+    queries: Queries,
+    q: Tensor<4>,
+    n_kv_heads: usize,
+    segments: &[Segment<'_>],
+    visible: &Visible,
+    scale: f32,
+) -> Tensor<4> {
+    match queries {
+        Queries::Few => attend_few(q, n_kv_heads, segments, visible, scale),
+        Queries::Many => attend_many(q, n_kv_heads, segments, visible, scale),
+    }
+}
+
+fn attend_many(
+    q: Tensor<4>,
+    n_kv_heads: usize,
+    segments: &[Segment<'_>],
+    visible: &Visible,
+    scale: f32,
+) -> Tensor<4> {
+    let shape = q.dims();
+    let [_, n_heads, n_queries, head_dim] = shape;
+    let arch = Arch::new();
+    let lanes = arch.dispatch(super::product::Lanes);
+    let q = read(q);
+    make(shape, |y| {
+        if y.is_empty() {
+            return;
+        }
+        // Tasks of one head, and within it of a block.
+        y.par_chunks_mut(n_queries * head_dim)
+            .zip(q.par_chunks(n_queries * head_dim))
+            .enumerate()
+            .for_each(|(index, (y, q))| {
+                let (row, head) = (index / n_heads, index % n_heads / (n_heads / n_kv_heads));
+                y.par_chunks_mut(lanes * head_dim)
+                    .zip(q.par_chunks(lanes * head_dim))
+                    .enumerate()
+                    .for_each(|(block, (y, q))| {
+                        let first = block * lanes;
+                        let mut seen: Vec<_> = (first..first + q.len() / head_dim)
+                            .map(|query| visible.range(row, query))
+                            .collect();
+                        let from = seen.iter().map(|seen| seen.start).min().unwrap_or(0);
+                        let to = seen.iter().map(|seen| seen.end).max().unwrap_or(0);
+                        for seen in &mut seen {
+                            *seen = seen.start - from..seen.end - from;
+                        }
+                        let mut pieces = Vec::with_capacity(segments.len());
+                        cut(
+                            segments
+                                .iter()
+                                .map(|all| all.of(row, head, n_kv_heads, head_dim)),
+                            head_dim,
+                            &(from..to),
+                            &mut pieces,
+                        );
+                        arch.dispatch(Block {
+                            scale,
+                            q,
+                            pieces: &pieces,
+                            seen: &seen,
+                            y,
+                        });
+                    });
+            });
+    })
+}
+
+/// The part `seen` of the slots of `all`, piece by piece.
+fn cut<'a>(
+    all: impl Iterator<Item = [&'a [f32]; 2]>,
+    head_dim: usize,
+    seen: &Range<usize>,
+    pieces: &mut Vec<[&'a [f32]; 2]>,
+) {
+    pieces.clear();
+    let mut first = 0;
+    for [k, v] in all {
+        let len = k.len() / head_dim;
+        let from = seen.start.clamp(first, first + len) - first;
+        let to = seen.end.clamp(first, first + len) - first;
+        let part = from * head_dim..to * head_dim;
+        pieces.push([&k[part.clone()], &v[part]]);
+        first += len;
+    }
+}
+
+fn attend_few(
     q: Tensor<4>,
     n_kv_heads: usize,
     segments: &[Segment<'_>],
@@ -165,16 +266,7 @@ pub(crate) fn attend(
                 let queries = q[index * task..][..task].chunks_exact(head_dim);
                 for (i, (q, y)) in queries.zip(y.chunks_exact_mut(head_dim)).enumerate() {
                     let seen = visible.range(row, i % n_queries);
-                    pieces.clear();
-                    let mut first = 0;
-                    for [k, v] in &all {
-                        let len = k.len() / head_dim;
-                        let from = seen.start.clamp(first, first + len) - first;
-                        let to = seen.end.clamp(first, first + len) - first;
-                        let part = from * head_dim..to * head_dim;
-                        pieces.push([&k[part.clone()], &v[part]]);
-                        first += len;
-                    }
+                    cut(all.iter().copied(), head_dim, &seen, &mut pieces);
                     Arch::new().dispatch(Query {
                         scale,
                         q,

@@ -11,6 +11,7 @@
 mod activate;
 mod arithmetic;
 mod attend;
+mod attend_lanes;
 mod cross_entropy;
 mod few_rows;
 mod flex;
@@ -26,7 +27,7 @@ mod stored;
 mod turn;
 
 pub(crate) use activate::{activate, activate_backward};
-pub(crate) use attend::{FEW_QUERIES, Segment, attend};
+pub(crate) use attend::{FEW_QUERIES, Queries, Segment, attend};
 pub(crate) use cross_entropy::{log_sums, softmax_minus_targets};
 pub(crate) use few_rows::FEW as FEW_ROWS;
 pub(crate) use flex::{are_on, serves, serves_weights};

@@ -246,7 +246,7 @@ fn softmax_equals_the_composed_operations() {
 }
 
 #[test]
-fn attention_of_a_few_queries_equals_products_and_softmax() {
+fn attention_without_a_record_equals_products_and_softmax() {
     // Heads narrower and wider than a vector, one and several queries, shared slots, own ones and both, padding.
     for (head_dim, group, n_queries, shared, earlier) in [
         (8, 1, 1, 0, 0),
@@ -254,16 +254,22 @@ fn attention_of_a_few_queries_equals_products_and_softmax() {
         (5, 2, 4, 9, 0),
         (33, 1, 12, 20, 3),
         (80, 2, 3, 0, 5),
+        // More than one block of lanes and a rest, and none before them.
+        (64, 3, 37, 0, 0),
+        (24, 1, 19, 11, 4),
     ] {
         let (batch_size, n_kv_heads) = (3, 2);
         let what = format!("{head_dim} wide, {n_queries} behind {shared} + {earlier}");
         let n_heads = group * n_kv_heads;
+        // Attention's own scale.
+        let scale = 1.0 / (head_dim as f32).sqrt();
         let rows = [1, 0, 1];
         let visible = Visible::Causal {
             row_starts: vec![2.min(shared + earlier), 0, 1.min(shared + earlier)],
             first: shared + earlier,
         };
-        let q = random(1, [batch_size, n_heads, n_queries, head_dim]);
+        // Scores of some ten, as in a model: those of a hundred carry rounding of 1e-5 into the exponent, whoever computes them.
+        let q = random(1, [batch_size, n_heads, n_queries, head_dim]).div_scalar(3.0);
         let all = |seed, n_rows, len| {
             let room = [n_rows, n_kv_heads, len + 2, head_dim];
             [random::<4>(seed, room), random::<4>(seed + 1, room)]
@@ -273,11 +279,13 @@ fn attention_of_a_few_queries_equals_products_and_softmax() {
             (all(4, batch_size, earlier), earlier, None),
             (all(6, batch_size, n_queries), n_queries, None),
         ];
-        let found = on_any_threads(|| {
-            let segments = parts
-                .clone()
-                .map(|([k, v], len, rows)| Segment::new(k, v, len, rows));
-            kernels::attend(q.clone(), n_kv_heads, &segments, &visible, 0.3)
+        let found = [kernels::Queries::Few, kernels::Queries::Many].map(|queries| {
+            on_any_threads(|| {
+                let segments = parts
+                    .clone()
+                    .map(|([k, v], len, rows)| Segment::new(k, v, len, rows));
+                kernels::attend(queries, q.clone(), n_kv_heads, &segments, &visible, scale)
+            })
         });
 
         let joined = |which: usize| {
@@ -303,9 +311,11 @@ fn attention_of_a_few_queries_equals_products_and_softmax() {
         let n_keys = k.dims()[2];
         let scores = fold(q.clone()).matmul(k.swap_dims(2, 3));
         let scores = scores.reshape([batch_size, n_heads, n_queries, n_keys]);
-        let p = kernels::softmax(scores, &visible, 0.3);
+        let p = kernels::softmax(scores, &visible, scale);
         let expected = fold(p).matmul(v).reshape(q.dims());
-        assert_close(&found, &expected, FORWARD, &what);
+        for (found, queries) in found.iter().zip(["few", "many"]) {
+            assert_close(found, &expected, FORWARD, &format!("{queries}, {what}"));
+        }
     }
 }
 
