@@ -412,6 +412,12 @@ fn promises(cases: &[Value], measured: &Value, machine: &Value) -> Result<String
             let what = format!("`{name}`: at least {at_least} × PyTorch f32");
             line(&what, engine, ratio, &|found| found >= at_least)?;
         }
+        for (name, goal) in [("train_after_bos", 1.2), ("prefill_512", 1.0)] {
+            let ratio = time(name, "pytorch-bf16").zip(time(name, engine));
+            let ratio = ratio.map(|(reference, own)| reference / own);
+            let what = format!("`{name}`: the goal, {goal} × PyTorch bf16");
+            line(&what, engine, ratio, &|found| found >= goal)?;
+        }
         let memory = peak("train_after_bos", engine).zip(peak("train_after_bos", REFERENCE));
         let share = memory.map(|(own, reference)| own / reference);
         let what = "`train_after_bos`: at most 0.55 of PyTorch f32's peak memory";
