@@ -1,8 +1,12 @@
 //! The command line. These doc comments are the reference: `--help`, man pages and completions are made from them.
 
+mod global;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use global::{Dtype, GlobalArgs, Precision};
 
 /// Embedding-to-Prefix: personalize a frozen language model with one vector per user.
 #[derive(Debug, Parser)]
@@ -21,59 +25,6 @@ pub(crate) struct Cli {
     pub(crate) global: GlobalArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// Options of every verb.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct GlobalArgs {
-    /// Where to compute: auto, flex, cpu, wgpu, vulkan, metal or cuda, with `:n` for the n-th one
-    #[arg(
-        long,
-        global = true,
-        env = "BURN_DEVICE",
-        hide_env_values = true,
-        default_value = "auto",
-        value_name = "DEVICE"
-    )]
-    pub(crate) device: String,
-    /// Data type of the weights, and of the computation except on the CPU, which computes in f32; int8 on the CPU only
-    #[arg(long, global = true, value_enum, default_value_t = Dtype::F32, value_name = "DTYPE")]
-    pub(crate) dtype: Dtype,
-    /// How exactly the CPU multiplies with the weights: medium rounds both factors to bf16 where it has such products and there are several rows
-    #[arg(long, global = true, value_enum, default_value_t = Precision::Highest, value_name = "PRECISION")]
-    pub(crate) matmul_precision: Precision,
-    /// CPU threads; all cores if not given
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) threads: Option<u16>,
-    /// Seed of everything random
-    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
-    pub(crate) seed: u64,
-    /// Make the last line of stdout one JSON document
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-    /// Only errors on stderr
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
-    /// More on stderr; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
-}
-
-/// `--dtype`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Dtype {
-    F32,
-    F16,
-    Bf16,
-    Int8,
-}
-
-/// `--matmul-precision`, in PyTorch's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Precision {
-    Highest,
-    Medium,
 }
 
 /// The verbs.
