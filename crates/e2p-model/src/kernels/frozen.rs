@@ -75,7 +75,10 @@ fn forward<T: Stored>(
         forward_in(InF32::new(), x, matrix, y);
     }
     #[cfg(not(target_arch = "x86_64"))]
-    forward_in(InF32::new(), x, matrix, y);
+    {
+        let _ = precision; // Other processors have no pairs here.
+        forward_in(InF32::new(), x, matrix, y);
+    }
     if let Some(bias) = bias {
         for_rows(y, bias.len(), |_, rows| {
             for y in rows.chunks_exact_mut(bias.len()) {
@@ -152,6 +155,8 @@ fn backward<T: Stored>(
     if let Some(in_pairs) = pairs(precision) {
         return product(in_pairs, x, matrix, y, adds);
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = precision;
     product(InF32::new(), x, matrix, y, adds);
 }
 
