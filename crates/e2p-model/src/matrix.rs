@@ -13,8 +13,9 @@ pub enum MatmulPrecision {
     /// In `f32`, or in the data type of the weights on devices that compute in it.
     #[default]
     Highest,
-    /// Where a CPU multiplies bf16 (AVX-512 BF16), both factors of products with several rows are rounded to bf16 and the sums are `f32`.
-    /// Everything else stays as it is: the sums of one row, norms, attention, and every product on other devices and CPUs.
+    /// Where a CPU multiplies bf16 (AVX-512 BF16), both factors of products with the weights are rounded to bf16 and the sums are `f32`.
+    /// Everything else stays as it is: forward products of up to eight rows, which wait for memory, norms, attention, and every product on
+    /// other devices and CPUs.
     Medium,
 }
 

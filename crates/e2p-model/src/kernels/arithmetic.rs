@@ -31,7 +31,7 @@ pub(crate) trait Arithmetic: Copy + Send + Sync {
 
 /// Everything in `f32`.
 #[derive(Clone, Copy)]
-pub(crate) struct InF32(pub(crate) Arch);
+pub(crate) struct InF32(Arch);
 
 impl InF32 {
     pub(crate) fn new() -> Self {
