@@ -158,58 +158,67 @@ pub(crate) fn attend(
     visible: &Visible,
     scale: f32,
 ) -> Tensor<4> {
-    match queries {
-        Queries::Few => attend_few(q, n_kv_heads, segments, visible, scale),
-        Queries::Many => attend_many(q, n_kv_heads, segments, visible, scale),
-    }
-}
-
-fn attend_many(
-    q: Tensor<4>,
-    n_kv_heads: usize,
-    segments: &[Segment<'_>],
-    visible: &Visible,
-    scale: f32,
-) -> Tensor<4> {
     let shape = q.dims();
     let [_, n_heads, n_queries, head_dim] = shape;
-    let arch = Arch::new();
-    let lanes = arch.dispatch(super::product::Lanes);
-    let q = read(q);
-    make(shape, |y| {
+    let pass = Attend {
+        q: &read(q),
+        n_heads,
+        n_kv_heads,
+        n_queries,
+        head_dim,
+        segments,
+        visible,
+        scale,
+    };
+    make(shape, |y| match queries {
+        Queries::Few => pass.few(y),
+        Queries::Many => pass.many(y),
+    })
+}
+
+/// What a pass attends with, and to what.
+struct Attend<'a> {
+    q: &'a [f32],
+    n_heads: usize,
+    n_kv_heads: usize,
+    n_queries: usize,
+    head_dim: usize,
+    segments: &'a [Segment<'a>],
+    visible: &'a Visible,
+    scale: f32,
+}
+
+impl Attend<'_> {
+    fn many(&self, y: &mut [f32]) {
         if y.is_empty() {
             return;
         }
+        let (group, head_dim) = (self.n_heads / self.n_kv_heads, self.head_dim);
+        let arch = Arch::new();
+        let lanes = arch.dispatch(super::product::Lanes);
         // Tasks of one head, and within it of a block.
-        y.par_chunks_mut(n_queries * head_dim)
-            .zip(q.par_chunks(n_queries * head_dim))
+        y.par_chunks_mut(self.n_queries * head_dim)
+            .zip(self.q.par_chunks(self.n_queries * head_dim))
             .enumerate()
             .for_each(|(index, (y, q))| {
-                let (row, head) = (index / n_heads, index % n_heads / (n_heads / n_kv_heads));
+                let (row, head) = (index / self.n_heads, index % self.n_heads / group);
                 y.par_chunks_mut(lanes * head_dim)
                     .zip(q.par_chunks(lanes * head_dim))
                     .enumerate()
                     .for_each(|(block, (y, q))| {
                         let first = block * lanes;
                         let mut seen: Vec<_> = (first..first + q.len() / head_dim)
-                            .map(|query| visible.range(row, query))
+                            .map(|query| self.visible.range(row, query))
                             .collect();
                         let from = seen.iter().map(|seen| seen.start).min().unwrap_or(0);
                         let to = seen.iter().map(|seen| seen.end).max().unwrap_or(0);
                         for seen in &mut seen {
                             *seen = seen.start - from..seen.end - from;
                         }
-                        let mut pieces = Vec::with_capacity(segments.len());
-                        cut(
-                            segments
-                                .iter()
-                                .map(|all| all.of(row, head, n_kv_heads, head_dim)),
-                            head_dim,
-                            &(from..to),
-                            &mut pieces,
-                        );
+                        let mut pieces = Vec::with_capacity(self.segments.len());
+                        cut(self.slots(row, head), head_dim, &(from..to), &mut pieces);
                         arch.dispatch(Block {
-                            scale,
+                            scale: self.scale,
                             q,
                             pieces: &pieces,
                             seen: &seen,
@@ -217,7 +226,40 @@ fn attend_many(
                         });
                     });
             });
-    })
+    }
+
+    fn few(&self, y: &mut [f32]) {
+        let head_dim = self.head_dim;
+        let n_keys: usize = self.segments.iter().map(|segment| segment.len).sum();
+        let task = self.n_heads / self.n_kv_heads * self.n_queries * head_dim;
+        // Two sums over the keys for each value, sixteen or so terms in the time of a write.
+        for_single_rows(y, task, task * n_keys / 8, |index, y| {
+            let (row, head) = (index / self.n_kv_heads, index % self.n_kv_heads);
+            let mut pieces = Vec::with_capacity(self.segments.len());
+            SCORES.with_borrow_mut(|scores| {
+                scores.resize(scores.len().max(n_keys), 0.0);
+                let queries = self.q[index * task..][..task].chunks_exact(head_dim);
+                for (i, (q, y)) in queries.zip(y.chunks_exact_mut(head_dim)).enumerate() {
+                    let seen = self.visible.range(row, i % self.n_queries);
+                    cut(self.slots(row, head), head_dim, &seen, &mut pieces);
+                    Arch::new().dispatch(Query {
+                        scale: self.scale,
+                        q,
+                        pieces: &pieces,
+                        scores: &mut scores[..seen.len()],
+                        y,
+                    });
+                }
+            });
+        });
+    }
+
+    /// Keys and values that row `row` of the batch sees with key/value head `head`, segment by segment.
+    fn slots(&self, row: usize, head: usize) -> impl Iterator<Item = [&[f32]; 2]> {
+        self.segments
+            .iter()
+            .map(move |segment| segment.of(row, head, self.n_kv_heads, self.head_dim))
+    }
 }
 
 /// The part `seen` of the slots of `all`, piece by piece.
@@ -237,45 +279,4 @@ fn cut<'a>(
         pieces.push([&k[part.clone()], &v[part]]);
         first += len;
     }
-}
-
-fn attend_few(
-    q: Tensor<4>,
-    n_kv_heads: usize,
-    segments: &[Segment<'_>],
-    visible: &Visible,
-    scale: f32,
-) -> Tensor<4> {
-    let shape = q.dims();
-    let [_, n_heads, n_queries, head_dim] = shape;
-    let group = n_heads / n_kv_heads;
-    let n_keys: usize = segments.iter().map(|segment| segment.len).sum();
-    let q = read(q);
-    let task = group * n_queries * head_dim;
-    make(shape, |y| {
-        // Two sums over the keys for each value, sixteen or so terms in the time of a write.
-        for_single_rows(y, task, task * n_keys / 8, |index, y| {
-            let (row, head) = (index / n_kv_heads, index % n_kv_heads);
-            let all: Vec<[&[f32]; 2]> = segments
-                .iter()
-                .map(|segment| segment.of(row, head, n_kv_heads, head_dim))
-                .collect();
-            let mut pieces = Vec::with_capacity(all.len());
-            SCORES.with_borrow_mut(|scores| {
-                scores.resize(scores.len().max(n_keys), 0.0);
-                let queries = q[index * task..][..task].chunks_exact(head_dim);
-                for (i, (q, y)) in queries.zip(y.chunks_exact_mut(head_dim)).enumerate() {
-                    let seen = visible.range(row, i % n_queries);
-                    cut(all.iter().copied(), head_dim, &seen, &mut pieces);
-                    Arch::new().dispatch(Query {
-                        scale,
-                        q,
-                        pieces: &pieces,
-                        scores: &mut scores[..seen.len()],
-                        y,
-                    });
-                }
-            });
-        });
-    })
 }
