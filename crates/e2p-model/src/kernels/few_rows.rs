@@ -205,7 +205,8 @@ impl<A: Arithmetic, T: Stored> WithSimd for Lanes<'_, A, T> {
         for (index, y) in y_tiles.enumerate() {
             let (weights, later) = block.weights[index * tile..]
                 .split_at(tile.min(block.weights.len() - index * tile));
-            let next = Next::new(T::words(&later[..tile.min(later.len())]), n_words);
+            let later = T::words(&later[..tile.min(later.len())]);
+            let next = Next::new(bytemuck::cast_slice(later), n_words);
             if is_packed {
                 let rows = packed.chunks_exact_mut(n_words);
                 for (words, weights) in rows.zip(weights.chunks_exact(d_in)) {
@@ -246,18 +247,18 @@ impl<A: Arithmetic, T: Stored> WithSimd for Lanes<'_, A, T> {
 /// The weights of the tile after this one, fetched into the cache while this one is multiplied: twelve rows are twelve short streams, which
 /// processors do not fetch ahead.
 #[derive(Clone, Copy)]
-struct Next<'a> {
-    words: &'a [u32],
-    /// Words for each step.
+pub(super) struct Next<'a> {
+    bytes: &'a [u8],
+    /// Bytes for each step.
     step: usize,
 }
 
 impl<'a> Next<'a> {
     /// To be fetched in `steps` steps.
-    fn new(words: &'a [u32], steps: usize) -> Self {
+    pub(super) fn new(bytes: &'a [u8], steps: usize) -> Self {
         Self {
-            words,
-            step: words.len().div_ceil(steps),
+            bytes,
+            step: bytes.len().div_ceil(steps),
         }
     }
 
@@ -267,12 +268,12 @@ impl<'a> Next<'a> {
         expect(unused_variables, reason = "a hint that this processor is not given")
     )]
     #[allow(unsafe_code)]
-    fn fetch(self, step: usize) {
+    pub(super) fn fetch(self, step: usize) {
         #[cfg(target_arch = "x86_64")]
-        if let Some(word) = self.words.get(step * self.step) {
+        if let Some(byte) = self.bytes.get(step * self.step) {
             use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            // SAFETY: a hint; it reads nothing, and the address is that of a word.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(word).cast()) };
+            // SAFETY: a hint; it reads nothing, and the address is that of a byte.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(byte).cast()) };
         }
     }
 }
@@ -361,35 +362,50 @@ pub(crate) fn few_rows<A: Arithmetic, T: Stored>(
         let group = if n_rows == 1 { 1 } else { ROWS };
         Groups::of_vectors::<T>(bytemuck::cast_slice(x), d_in, group, n_lanes)
     };
-    // Two tasks a thread, of whole tiles.
+    by_blocks(y, n_rows, d_out, WEIGHTS, |first, y| {
+        let n = y.len() / n_rows;
+        let block = Block {
+            groups: &groups,
+            n_rows,
+            weights: &weights[first * d_in..][..n * d_in],
+            scales: scales.map(|scales| &scales[first..][..n]),
+            d_in,
+            y,
+        };
+        if has_lanes {
+            arithmetic.dispatch(Lanes { arithmetic, block });
+        } else {
+            InF32::new().dispatch(Dots(block));
+        }
+    });
+}
+
+/// Fills `y`, `[rows, d_out]`, by `run(first row of weights, [weight rows, rows])` for blocks of whole tiles of rows of weights, on all
+/// threads.
+pub(super) fn by_blocks(
+    y: &mut [f32],
+    n_rows: usize,
+    d_out: usize,
+    tile: usize,
+    run: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    if y.is_empty() {
+        return;
+    }
+    // Two tasks a thread.
     let block = d_out
         .div_ceil(2 * rayon::current_num_threads())
-        .next_multiple_of(WEIGHTS);
-    let run = |y: &mut [f32]| {
+        .next_multiple_of(tile);
+    let all = |y: &mut [f32]| {
         y.par_chunks_mut(block * n_rows)
-            .zip(weights.par_chunks(block * d_in))
             .enumerate()
-            .for_each(|(index, (y, weights))| {
-                let block = Block {
-                    groups: &groups,
-                    n_rows,
-                    weights,
-                    scales: scales.map(|scales| &scales[index * block..]),
-                    d_in,
-                    y,
-                };
-                if has_lanes {
-                    arithmetic.dispatch(Lanes { arithmetic, block });
-                } else {
-                    InF32::new().dispatch(Dots(block));
-                }
-            });
+            .for_each(|(index, y)| run(index * block, y));
     };
     if n_rows == 1 {
-        return run(y);
+        return all(y);
     }
     let mut turned = vec![0.0; y.len()];
-    run(&mut turned);
+    all(&mut turned);
     let turn = |row: usize, y: &mut [f32]| {
         for (y, turned) in y.iter_mut().zip(turned.chunks_exact(n_rows)) {
             *y = turned[row];

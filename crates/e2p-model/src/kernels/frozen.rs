@@ -5,6 +5,8 @@ use burn::tensor::Tensor;
 #[cfg(target_arch = "x86_64")]
 use super::arithmetic::InPairs;
 use super::arithmetic::{Arithmetic, InF32};
+#[cfg(target_arch = "x86_64")]
+use super::digits::InDigits;
 use super::few_rows::{FEW, few_rows};
 use super::flex::{Weights, make, read, read_weights};
 use super::product::{Matrix, Side, product};
@@ -40,6 +42,13 @@ pub(crate) fn times_int8_transposed(
     let x = read(x);
     let bias = bias.cloned().map(read);
     make([n_rows, weights.scales.len()], |y| {
+        #[cfg(target_arch = "x86_64")]
+        if n_rows <= FEW
+            && let Some(in_digits) = InDigits::try_new(weights.d_in)
+        {
+            super::digits::few_rows(in_digits, &x, weights, y);
+            return add(bias.as_deref(), y);
+        }
         forward(&x, codes(weights), y, bias.as_deref(), precision);
     })
 }
@@ -79,6 +88,11 @@ fn forward<T: Stored>(
         let _ = precision; // Other processors have no pairs here.
         forward_in(InF32::new(), x, matrix, y);
     }
+    add(bias, y);
+}
+
+/// Adds `bias` to every row.
+fn add(bias: Option<&[f32]>, y: &mut [f32]) {
     if let Some(bias) = bias {
         for_rows(y, bias.len(), |_, rows| {
             for y in rows.chunks_exact_mut(bias.len()) {
@@ -167,6 +181,15 @@ fn pairs(precision: MatmulPrecision) -> Option<InPairs> {
         MatmulPrecision::Highest => None,
         MatmulPrecision::Medium => InPairs::try_new(),
     }
+}
+
+/// Whether a few rows are multiplied with 8-bit weights in whole numbers, whatever the precision.
+#[cfg(test)]
+pub(crate) fn has_digits() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return InDigits::try_new(1).is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// Whether [`MatmulPrecision::Medium`] changes anything on this CPU.

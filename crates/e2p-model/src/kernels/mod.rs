@@ -13,6 +13,8 @@ mod arithmetic;
 mod attend;
 mod attend_lanes;
 mod cross_entropy;
+#[cfg(target_arch = "x86_64")]
+mod digits;
 mod few_rows;
 mod flex;
 mod frozen;
@@ -31,6 +33,8 @@ pub(crate) use attend::{FEW_QUERIES, Queries, Segment, attend};
 pub(crate) use cross_entropy::{log_sums, softmax_minus_targets};
 pub(crate) use few_rows::FEW as FEW_ROWS;
 pub(crate) use flex::{are_on, serves, serves_weights};
+#[cfg(test)]
+pub(crate) use frozen::has_digits;
 pub(crate) use frozen::{has_pairs, times, times_int8, times_int8_transposed, times_transposed};
 pub(crate) use heads::{merge, rotate, split};
 pub(crate) use norm::{norm, norm_backward};

@@ -1,5 +1,8 @@
 //! Rows spread over the threads, and the vector loops over one row.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::tensor::Device;
 use pulp::Simd;
 use rayon::prelude::*;
@@ -14,11 +17,24 @@ const TASK: usize = 16 * 1024;
 /// From any other thread each loop costs two hand-overs, of the work and of the result, between threads that have fallen asleep: a
 /// fifth of the time of a decoding step.
 pub(crate) fn on_workers<R: Send>(device: &Device, f: impl FnOnce() -> R + Send) -> R {
-    if are_on(device) {
-        rayon::scope(|_| f())
-    } else {
-        f()
+    if !are_on(device) {
+        return f();
     }
+    rayon::scope(|_| {
+        let pass = Arc::new(AtomicBool::new(true));
+        let owner = rayon::current_thread_index();
+        let running = pass.clone();
+        rayon::spawn_broadcast(move |thread| {
+            while Some(thread.index()) != owner && running.load(Ordering::Relaxed) {
+                if rayon::yield_now() == Some(rayon::Yield::Idle) {
+                    std::hint::spin_loop();
+                }
+            }
+        });
+        let result = f();
+        pass.store(false, Ordering::Relaxed);
+        result
+    })
 }
 
 /// Calls `f(first row, rows)` for blocks of whole rows of `width` values, on all threads when there is enough to do.

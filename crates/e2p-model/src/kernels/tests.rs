@@ -460,7 +460,10 @@ fn products_of_pairs_equal_products_of_rounded_factors() {
                         "int8" => 4,
                         _ => 2,
                     });
+                let in_digits =
+                    kernels::has_digits() && n_rows <= 96 && weights.dtype_name() == "int8";
                 let (a, b) = match (is_few, weights.dtype_name()) {
+                    _ if in_digits => (x.clone(), values.clone()),
                     (true, _) if n_rows <= 8 => (x.clone(), values.clone()),
                     // Codes are bf16 as they are, and their scale comes afterwards; where they are packed it comes before.
                     (true, "int8") => (rounded(&x), values.clone()),
@@ -469,13 +472,92 @@ fn products_of_pairs_equal_products_of_rounded_factors() {
                 let expected = a.matmul(b.transpose()) + bias.clone().unsqueeze();
                 assert_close(&y, &expected, FORWARD, &what);
                 // The point of the test: the product in f32 is another one.
-                if n_rows > 8 && d_in > 8 && kernels::has_pairs() {
+                if n_rows > 8 && d_in > 8 && kernels::has_pairs() && !in_digits {
                     let exact = x.matmul(values.clone().transpose()) + bias.unsqueeze();
                     let difference = (exact - y).abs().max().into_scalar::<f32>();
                     assert!(difference > 1e-4, "{what}: off by {difference} only");
                 }
                 let expected = rounded(&dy).matmul(rounded(&values));
                 assert_close(&dx, &expected, GRADIENT, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn eight_bits_are_multiplied_as_exactly_as_in_f32_whatever_the_row() {
+    // Each row's largest value, a thousand times its others, is what its steps are made for.
+    let (d_in, d_out) = (333, 70);
+    let weights = random(23, [d_out, d_in]);
+    let values: Vec<f32> = weights
+        .clone()
+        .into_data()
+        .try_into_vec_as::<f32>()
+        .expect("floats");
+    let weights = Matrix::int8(weights);
+    let ids = Tensor::arange(0..d_out as i64, &Device::flex());
+    let rounded = weights.rows(ids, DType::F32).into_data();
+    let rounded = rounded.try_into_vec_as::<f32>().expect("floats");
+    assert!(rounded != values, "8 bits lose something");
+    for n_rows in [1, 2, 7, 33] {
+        let mut x: Vec<f32> = random::<2>(24, [n_rows, d_in])
+            .into_data()
+            .try_into_vec_as::<f32>()
+            .expect("floats");
+        for (row, x) in x.chunks_exact_mut(d_in).enumerate() {
+            let scale = [1.0, 1e-30, 1e30, 1e-3, 0.0][row % 5];
+            for x in x.iter_mut() {
+                *x *= scale;
+            }
+            x[row * 11 % d_in] *= -1000.0;
+        }
+        let y = weights.times_transposed(
+            Tensor::from_data(
+                TensorData::new(x.clone(), [n_rows, d_in]),
+                (&Device::flex(), DType::F32),
+            ),
+            None,
+        );
+        let y = y.into_data().try_into_vec_as::<f32>().expect("floats");
+        for (x, y) in x.chunks_exact(d_in).zip(y.chunks_exact(d_out)) {
+            let largest = x.iter().fold(0f32, |a, b| a.max(b.abs()));
+            for (w, y) in rounded.chunks_exact(d_in).zip(y) {
+                let sum = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
+                    let terms = x
+                        .iter()
+                        .zip(w)
+                        .map(|(x, w)| f(f64::from(*x), f64::from(*w)));
+                    terms.sum()
+                };
+                let (expected, norm) = (sum(&|x, w| x * w), sum(&|_, w| w * w).sqrt());
+                let difference = (f64::from(*y) - expected).abs();
+                assert!(
+                    difference <= 2e-7 * f64::from(largest) * norm,
+                    "{n_rows} rows: {y} instead of {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_spoils_its_row_in_every_storage() {
+    for store in [Matrix::plain, Matrix::int8] {
+        let weights = store(random(25, [40, 70]));
+        for n_rows in [1, 3, 20] {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut x = random::<2>(26, [n_rows, 70])
+                    .into_data()
+                    .try_into_vec_as::<f32>()
+                    .expect("floats");
+                x[(n_rows - 1) * 70 + 69] = bad;
+                let x = TensorData::new(x, [n_rows, 70]);
+                let y = weights
+                    .times_transposed(Tensor::from_data(x, (&Device::flex(), DType::F32)), None);
+                let y = y.into_data().try_into_vec_as::<f32>().expect("floats");
+                let (good, spoilt) = y.split_at((n_rows - 1) * 40);
+                assert!(good.iter().all(|y| y.is_finite()), "{bad}");
+                assert!(spoilt.iter().all(|y| !y.is_finite()), "{bad}");
             }
         }
     }

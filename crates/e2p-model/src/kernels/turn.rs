@@ -89,7 +89,7 @@ impl<A: Arithmetic, T: Stored> NullaryFnOnce for Pack<'_, '_, A, T> {
 
 /// Exchanges rows and columns: pairs, then fours within quarters, then the quarters.
 #[inline(always)]
-fn turn(simd: V4, rows: &mut [f32x16; SIDE]) {
+pub(super) fn turn(simd: V4, rows: &mut [f32x16; SIDE]) {
     use bytemuck::cast;
     let f = simd.avx512f;
     let mut a = *rows;
