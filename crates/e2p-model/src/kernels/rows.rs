@@ -1,10 +1,13 @@
 //! Rows spread over the threads, and the vector loops over one row.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use pulp::Simd;
+use rayon::Yield;
 use rayon::prelude::*;
 
 use super::flex::are_on;
@@ -12,29 +15,53 @@ use super::flex::are_on;
 /// Values a task should write: some microseconds of work, several times what it costs to hand a task over.
 const TASK: usize = 16 * 1024;
 
-/// Runs `f`, many small parallel loops one after the other, on one of the pool's threads where this is a device of the kernels.
+/// How long a thread looks for work before it may fall asleep: longer than what stands between two products of a pass.
+const PATIENCE: Duration = Duration::from_micros(200);
+
+thread_local! {
+    /// Whether this thread runs a pass or looks for the work of one.
+    static IS_BUSY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f`, many small parallel loops one after the other, on one of the pool's threads where this is a device of the kernels, and keeps
+/// the others awake meanwhile.
 ///
 /// From any other thread each loop costs two hand-overs, of the work and of the result, between threads that have fallen asleep: a
-/// fifth of the time of a decoding step.
+/// fifth of the time of a decoding step. Waking those that slept between two loops costs another twentieth.
 pub(crate) fn on_workers<R: Send>(device: &Device, f: impl FnOnce() -> R + Send) -> R {
     if !are_on(device) {
         return f();
     }
     rayon::scope(|_| {
-        let pass = Arc::new(AtomicBool::new(true));
-        let owner = rayon::current_thread_index();
-        let running = pass.clone();
-        rayon::spawn_broadcast(move |thread| {
-            while Some(thread.index()) != owner && running.load(Ordering::Relaxed) {
-                if rayon::yield_now() == Some(rayon::Yield::Idle) {
-                    std::hint::spin_loop();
-                }
-            }
-        });
+        if IS_BUSY.replace(true) {
+            return f();
+        }
+        let is_running = Arc::new(AtomicBool::new(true));
+        let also = is_running.clone();
+        rayon::spawn_broadcast(move |_| stay_awake(&also));
         let result = f();
-        pass.store(false, Ordering::Relaxed);
+        is_running.store(false, Ordering::Relaxed);
+        IS_BUSY.set(false);
         result
     })
+}
+
+/// Does what work there is as long as `is_running`, and looks for it without falling asleep.
+///
+/// Not for ever without work: this thread may have been waiting for a part of the same pass when it came here.
+fn stay_awake(is_running: &AtomicBool) {
+    if IS_BUSY.replace(true) {
+        return;
+    }
+    let mut last = Instant::now();
+    while is_running.load(Ordering::Relaxed) {
+        match rayon::yield_now() {
+            Some(Yield::Executed) => last = Instant::now(),
+            _ if last.elapsed() < PATIENCE => std::hint::spin_loop(),
+            _ => break,
+        }
+    }
+    IS_BUSY.set(false);
 }
 
 /// Calls `f(first row, rows)` for blocks of whole rows of `width` values, on all threads when there is enough to do.

@@ -3,6 +3,7 @@
 use burn::tensor::{DType, Device, Tensor, TensorData, activation, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use crate::config::{MlpKind, NormKind, RotaryConfig, RotaryScaling};
 use crate::cross_entropy::TargetScores;
@@ -538,6 +539,37 @@ fn eight_bits_are_multiplied_as_exactly_as_in_f32_whatever_the_row() {
             }
         }
     }
+}
+
+#[test]
+fn passes_of_several_threads_come_to_their_end() {
+    // More passes at once than threads, each with loops within loops, and passes within passes.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3);
+    let pool = pool.build().expect("three threads");
+    let device = Device::flex();
+    let sum = |n: u64| -> u64 {
+        let squares = (0..n).into_par_iter().map(|i| {
+            let parts = (0..i).into_par_iter();
+            parts.sum::<u64>()
+        });
+        squares.sum()
+    };
+    let expected: u64 = (0..60).map(|i: u64| i * i.saturating_sub(1) / 2).sum();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let found = pool.install(|| {
+                        kernels::on_workers(&device, || {
+                            let within = kernels::on_workers(&device, || sum(60));
+                            (within, sum(60))
+                        })
+                    });
+                    assert_eq!(found, (expected, expected));
+                }
+            });
+        }
+    });
 }
 
 #[test]
