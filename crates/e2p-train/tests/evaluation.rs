@@ -305,7 +305,7 @@ fn in_a_chat_candidates_are_also_ranked_by_what_dialogue_and_user_add() {
     let adapter = Adapter::load(&run.join("adapter"), inputs.decoder.device()).unwrap();
     let space = &adapter.config.embedding_space;
     let embeddings = inputs.embeddings.as_ref().unwrap();
-    let mut reciprocal = [0.0; 3];
+    let mut reciprocal = [0.0; 5];
     for example in inputs.data.examples(Split::Test).unwrap() {
         let example = example.unwrap();
         let gold = replies.iter().position(|r| *r == example.target).unwrap();
@@ -369,16 +369,29 @@ fn in_a_chat_candidates_are_also_ranked_by_what_dialogue_and_user_add() {
         let asked = example.prompt.clone();
         let none = likelihoods(asked.clone(), None);
         reciprocal[0] += of_rank(&none);
-        reciprocal[1] += of_rank(&less(none, likelihoods(turn(""), None)));
+        let by_dialogue = less(none, likelihoods(turn(""), None));
+        reciprocal[1] += of_rank(&by_dialogue);
+        let own = likelihoods(asked.clone(), Some(own));
         reciprocal[2] += of_rank(&less(
-            likelihoods(asked, Some(own)),
-            likelihoods(turn(""), Some(mean)),
+            own.clone(),
+            likelihoods(turn(""), Some(mean.clone())),
         ));
+        let by_user = less(own, likelihoods(asked, Some(mean)));
+        let by_both: Vec<f64> = by_user
+            .iter()
+            .zip(&by_dialogue)
+            .map(|(a, b)| a + b)
+            .collect();
+        reciprocal[3] += of_rank(&by_both);
+        // The bare backbone has nobody beside nobody.
+        reciprocal[4] += of_rank(&by_dialogue);
     }
     let found = [
         value(&evaluation, "none", "mrr"),
         value(&evaluation, "none", "mrr_pmi"),
         value(&evaluation, "e2p", "mrr_pmi"),
+        value(&evaluation, "e2p", "mrr_user_pmi"),
+        value(&evaluation, "none", "mrr_user_pmi"),
     ];
     for (found, sum) in found.into_iter().zip(reciprocal) {
         assert!((found - sum / 9.0).abs() < 1e-12, "{found}: {reciprocal:?}");

@@ -31,9 +31,18 @@ pub(crate) struct Candidates {
     bare: Option<EvalExample>,
 }
 
-/// Log-likelihoods of every candidate of every example as replies to an empty turn, for nobody; empty without a chat. For each condition of
-/// nobody ([`Condition::of_nobody`]) once.
-pub(crate) type Base = HashMap<Condition, Vec<Vec<f64>>>;
+/// What candidates are compared with: log-likelihoods of every candidate of every example for nobody, as replies to the dialogue and to an
+/// empty turn. Of each condition of nobody ([`Condition::of_nobody`]) once; empty without a chat.
+pub(crate) type Base = HashMap<(Condition, Dialogue), Vec<Vec<f64>>>;
+
+/// What a candidate replies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Dialogue {
+    /// The example's.
+    Whole,
+    /// An empty turn.
+    Empty,
+}
 
 /// What a model chose. Preferred variable name: `choice`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +53,8 @@ pub(crate) struct Choice {
     pub(crate) per_token: Ranked,
     /// By pointwise mutual information; only chats have it.
     pub(crate) pmi: Option<Ranked>,
+    /// By what the dialogue adds for the bare backbone and the user under the condition; only chats have it.
+    pub(crate) user_pmi: Option<Ranked>,
 }
 
 /// The outcome of one ranking.
@@ -111,27 +122,39 @@ pub(crate) fn choose(
 ) -> Result<Vec<Choice>> {
     let of_nobody = condition.of_nobody();
     let is_chat = all.iter().all(|candidates| candidates.bare.is_some());
-    let is_known = base.contains_key(&of_nobody);
-    let base = base.entry(of_nobody).or_default();
     let mut choices = Vec::with_capacity(all.len());
     for chunk in all.chunks(PROMPTS_PER_TRUNK) {
-        let of: Vec<&EvalExample> = chunk
-            .iter()
-            .map(|candidates| &examples[candidates.example])
-            .collect();
         let ids: Vec<&[Vec<u32>]> = chunk
             .iter()
             .map(|candidates| candidates.ids.as_slice())
             .collect();
-        let sums = branches::log_likelihoods(decoder, arms, condition, &of, &ids)?;
-        if is_chat && !is_known {
-            let bare: Vec<&EvalExample> = chunk
+        let sums_of = |condition, dialogue| {
+            let of: Vec<&EvalExample> = chunk
                 .iter()
-                .filter_map(|candidates| candidates.bare.as_ref())
+                .filter_map(|candidates| match dialogue {
+                    Dialogue::Whole => Some(&examples[candidates.example]),
+                    Dialogue::Empty => candidates.bare.as_ref(),
+                })
                 .collect();
-            base.extend(branches::log_likelihoods(
-                decoder, arms, of_nobody, &bare, &ids,
-            )?);
+            branches::log_likelihoods(decoder, arms, condition, &of, &ids)
+        };
+        let sums = sums_of(condition, Dialogue::Whole)?;
+        if is_chat {
+            for of in [
+                (of_nobody, Dialogue::Empty),
+                (of_nobody, Dialogue::Whole),
+                (Condition::None, Dialogue::Empty),
+                (Condition::None, Dialogue::Whole),
+            ] {
+                let known = base.entry(of).or_default();
+                if known.len() == choices.len() {
+                    known.extend(if of == (condition, Dialogue::Whole) {
+                        sums.clone()
+                    } else {
+                        sums_of(of.0, of.1)?
+                    });
+                }
+            }
         }
         for (candidates, sums) in chunk.iter().zip(sums) {
             let per_token: Vec<f64> = sums
@@ -139,17 +162,28 @@ pub(crate) fn choose(
                 .zip(&candidates.ids)
                 .map(|(sum, ids)| sum / ids.len() as f64)
                 .collect();
+            let base = |condition, dialogue| {
+                let known = base.get(&(condition, dialogue))?;
+                Some(known[choices.len()].as_slice())
+            };
+            let added = |to: &[f64], of: &[f64]| -> Vec<f64> {
+                to.iter().zip(of).map(|(to, of)| to - of).collect()
+            };
+            let pmi = base(of_nobody, Dialogue::Empty).map(|empty| added(&sums, empty));
+            let by_user = base(of_nobody, Dialogue::Whole).map(|nobody| added(&sums, nobody));
+            let by_dialogue = base(Condition::None, Dialogue::Whole)
+                .zip(base(Condition::None, Dialogue::Empty))
+                .map(|(whole, empty)| added(whole, empty));
+            let user_pmi = by_user.zip(by_dialogue).map(|(user, dialogue)| {
+                let sums = user.iter().zip(&dialogue);
+                sums.map(|(user, dialogue)| user + dialogue)
+                    .collect::<Vec<_>>()
+            });
             choices.push(Choice {
                 sum: candidates.ranked(&sums),
                 per_token: candidates.ranked(&per_token),
-                pmi: base.get(choices.len()).map(|base| {
-                    let added: Vec<f64> = sums
-                        .iter()
-                        .zip(base)
-                        .map(|(sum, base)| sum - base)
-                        .collect();
-                    candidates.ranked(&added)
-                }),
+                pmi: pmi.map(|scores| candidates.ranked(&scores)),
+                user_pmi: user_pmi.map(|scores| candidates.ranked(&scores)),
             });
         }
         report(choices.len())?;

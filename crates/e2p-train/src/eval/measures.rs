@@ -169,10 +169,11 @@ impl Measures {
         if scores.choices.is_empty() {
             return;
         }
-        let ways: [(&str, fn(&Choice) -> Option<Ranked>); 3] = [
+        let ways: [(&str, fn(&Choice) -> Option<Ranked>); 4] = [
             ("", |choice| Some(choice.sum)),
             ("_per_token", |choice| Some(choice.per_token)),
             ("_pmi", |choice| choice.pmi),
+            ("_user_pmi", |choice| choice.user_pmi),
         ];
         for (suffix, way) in ways {
             let Some(outcomes) = scores.choices.iter().map(way).collect::<Option<Vec<_>>>() else {
