@@ -70,15 +70,9 @@ pub(super) fn emit(
         let of_user = split.of_user(id);
         // When users are split, those held out are not to be learnt from.
         if split.rule != SplitRule::User || of_user == Split::Train {
-            let targets = if timed {
-                history[history.len().saturating_sub(options.train_targets)..].to_vec()
-            } else {
-                drawn(&history, options.train_targets, salt ^ mix(split.seed))
-            };
-            for event in &targets {
+            let first = history.len().saturating_sub(options.train_targets);
+            for event in &history[first..] {
                 write_example(&events, options, id, event, Split::Train, sink)?;
-                // What is drawn twice is meant twice.
-                sink.forget_examples();
             }
         }
         for (event, split) in &held_out {
@@ -123,35 +117,6 @@ fn draw_last(user: &mut [Event], seed: u64) {
         // Nothing is drawn where no weight is above zero; the order is random enough then.
         user[..open].rotate_left(drawn.map_or(0, |drawn| drawn + 1));
     }
-}
-
-/// At most `targets` events, no more than there are, each as often as its share of the weights says, rounded up or down at random: without times, the
-/// targets of training are drawn as those held out are.
-///
-/// Systematic sampling: with one weight for all and as many targets as events, every event comes once.
-fn drawn(history: &[Event], targets: usize, seed: u64) -> Vec<Event> {
-    let targets = targets.min(history.len());
-    let weighed = history.iter().any(|event| event.weight > 0.0);
-    let weight = |event: &Event| {
-        if weighed {
-            f64::from(event.weight)
-        } else {
-            1.0
-        }
-    };
-    let total: f64 = history.iter().map(weight).sum();
-    let offset = (mix(seed) >> 11) as f64 / (1_u64 << 53) as f64;
-    let mut drawn = Vec::with_capacity(targets);
-    let mut passed = 0.0;
-    for event in history {
-        passed += weight(event);
-        while drawn.len() < targets
-            && (drawn.len() as f64 + offset) * total < passed * targets as f64
-        {
-            drawn.push(*event);
-        }
-    }
-    drawn
 }
 
 type HeldOut = Vec<(Event, Split)>;
@@ -358,33 +323,5 @@ mod tests {
         let mut nothing = events(&[0.0, 0.0, 0.0]);
         draw_last(&mut nothing, 1);
         assert_eq!(nothing, events(&[0.0, 0.0, 0.0]));
-    }
-
-    #[test]
-    fn targets_of_training_come_as_often_as_their_weight_says() {
-        let mut times = [0_u32; 4];
-        for seed in 0..10_000 {
-            let drawn = drawn(&events(&[6.0, 3.0, 1.0, 0.0]), 3, mix(seed));
-            assert_eq!(drawn.len(), 3);
-            // 3 · 6/10 is 1.8, so once or twice.
-            let first = drawn.iter().filter(|event| event.item == 0).count();
-            assert!(first == 1 || first == 2, "{first} times");
-            for event in drawn {
-                times[event.item as usize] += 1;
-            }
-        }
-        for (times, expected) in times.iter().zip([1.8, 0.9, 0.3, 0.0]) {
-            let mean = f64::from(*times) / 10_000.0;
-            assert!(
-                (mean - expected).abs() < 0.02,
-                "{mean} instead of {expected}"
-            );
-        }
-        for alike in [[2.0; 5], [0.0; 5]] {
-            assert_eq!(drawn(&events(&alike), 5, 7), events(&alike));
-            assert_eq!(drawn(&events(&alike), 60, 7), events(&alike));
-            assert_eq!(drawn(&events(&alike), 2, 7).len(), 2);
-        }
-        assert_eq!(drawn(&[], 60, 7), []);
     }
 }

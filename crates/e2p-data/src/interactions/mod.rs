@@ -64,8 +64,7 @@ pub struct InteractionsOptions {
     pub min_user_items: usize,
     /// Items with fewer distinct users are dropped.
     pub min_item_users: usize,
-    /// How many training targets a user's history gives at most, and never more than it has items: the latest; without times drawn in proportion to
-    /// their weights as those held out are, so that one may come twice and another not at all. Ten (ours) keep heavy users from drowning the others.
+    /// How many items of a user's history become training targets at most. Ten (ours) keep heavy users from drowning the others.
     pub train_targets: usize,
     /// How many names the profile text lists at most: the latest, or without times those with the largest weight.
     pub profile_items: usize,
