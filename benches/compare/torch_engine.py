@@ -3,10 +3,12 @@
     torch_engine.py write DIR               a checkpoint of SmolLM2-135M's shape with random weights in bf16
     torch_engine.py run DTYPE DIR CASE      one case (JSON), DTYPE f32 or bf16; prints one line of JSON
 
+On CUDA where PyTorch has it and the environment variable BURN_DEVICE names another device than the CPU.
 Token ids and prefixes follow the integer formulas of `benches/src/bin/e2p_engine.rs`.
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -35,6 +37,8 @@ def run(dtype, directory, case):
     from transformers import LlamaForCausalLM
 
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[dtype]
+    # Tensors are made there, and `float` waits for what is computed.
+    torch.set_default_device("cuda" if os.environ.get("BURN_DEVICE") and torch.cuda.is_available() else "cpu")
     kind, repeat = case["kind"], case["repeat"]
     ids = lambda rows, n: torch.tensor([[token(r, i) for i in range(n)] for r in range(rows)])
 
@@ -50,7 +54,7 @@ def run(dtype, directory, case):
                     y = y / (y.square().mean(-1, keepdim=True) + 1e-8).sqrt() * 0.02
             return [float(y.float().square().mean().sqrt())]
     else:
-        model = LlamaForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="sdpa")
+        model = LlamaForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="sdpa").to(torch.get_default_device())
         model.requires_grad_(False)
         embed = model.get_input_embeddings()
 

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use xshell::{Shell, cmd};
 
-use crate::{compare, workspace};
+use crate::compare::{self, Part};
+use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -17,6 +18,9 @@ pub(crate) struct Args {
     /// With `compare`: only this engine; the others keep what they measured last.
     #[arg(long)]
     pub(crate) engine: Option<String>,
+    /// With `compare`: on this device instead of the CPU, beside PyTorch on CUDA if it has it; its feature is compiled in.
+    #[arg(long, value_parser = ["wgpu", "vulkan", "metal", "cuda"])]
+    pub(crate) device: Option<String>,
 }
 
 /// Whether there is any bench target yet.
@@ -32,7 +36,14 @@ pub(crate) fn exist() -> Result<bool> {
 
 pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     if args.filter.as_deref() == Some("compare") {
-        return compare::run(sh, args.case.as_deref(), args.engine.as_deref());
+        return compare::run(
+            sh,
+            Part {
+                case: args.case.as_deref(),
+                engine: args.engine.as_deref(),
+                device: args.device.as_deref(),
+            },
+        );
     }
     let locked = workspace::locked();
     let smoke = args.smoke.then_some("--test");

@@ -29,6 +29,7 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
                     filter: None,
                     case: None,
                     engine: None,
+                    device: None,
                 },
             )
         })?;
