@@ -42,4 +42,6 @@ pub(crate) use rows::on_workers;
 pub(crate) use softmax::{softmax, softmax_backward};
 
 #[cfg(test)]
+mod product_tests;
+#[cfg(test)]
 pub(crate) mod tests;
