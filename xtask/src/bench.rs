@@ -45,6 +45,11 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
             },
         );
     }
+    // The criterion benches have no such choice, and one that is passed over would be taken for obeyed.
+    anyhow::ensure!(
+        args.device.is_none() && args.engine.is_none(),
+        "--device and --engine are for `bench compare`"
+    );
     let locked = workspace::locked();
     let smoke = args.smoke.then_some("--test");
     let filter = args.filter.as_deref();

@@ -14,8 +14,8 @@ pub enum MatmulPrecision {
     #[default]
     Highest,
     /// Where a CPU multiplies bf16 (AVX-512 BF16), both factors of products with the weights are rounded to bf16 and the sums are `f32`.
-    /// Everything else stays as it is: forward products of up to eight rows, which wait for memory, norms, attention, and every product on
-    /// other devices and CPUs.
+    /// Everything else stays as it is: forward products of up to eight rows, which wait for memory, those of up to 96 rows with 8-bit weights
+    /// where the CPU has AVX-512 VNNI, norms, attention, and every product on other devices and CPUs.
     Medium,
 }
 

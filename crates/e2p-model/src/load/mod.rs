@@ -30,7 +30,7 @@ pub struct LoadOptions {
     /// On the CPU a 16-bit type is what matrices are stored in: they are widened as they are read, and everything is computed in f32. A
     /// bf16 checkpoint loaded as bf16 then gives the results of f32 from half the memory, unless `matmul_precision` says otherwise.
     pub dtype: DType,
-    /// Rounds matrices to 8 bits with a scale for each row of outputs; on the CPU only. Everything is computed in f32.
+    /// Rounds matrices to 8 bits with a scale for each row of outputs; on the CPU only. Everything is computed in f32 or as exactly.
     pub int8: bool,
     /// How exactly products with the weights are computed, whatever they are stored in.
     pub matmul_precision: MatmulPrecision,
