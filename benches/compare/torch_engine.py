@@ -64,6 +64,10 @@ def run(dtype, directory, case):
         start = (torch.arange(rows * 576) * 37 % 101).sub(50).div(1000).reshape(rows, 1, 576).to(dtype)
         labels = torch.cat([tokens[:, :slot], torch.full((rows, 1), -100), tokens[:, slot:]], 1)
         labels[:, : prompt + 1] = -100
+        if case.get("recompute"):
+            # Only a model that trains does it; Llama has no dropout, so that nothing else differs.
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.train()
 
         def step():
             prefix = start.clone().requires_grad_(True)

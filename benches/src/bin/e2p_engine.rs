@@ -29,6 +29,8 @@ struct Case {
     target: usize,
     #[serde(default)]
     slot: usize,
+    #[serde(default)]
+    recompute: bool,
     repeat: usize,
 }
 
@@ -223,9 +225,14 @@ fn train(decoder: &Decoder, case: &Case) -> Fallible<(Vec<f64>, Vec<f64>)> {
     let prefix = Tensor::<3>::from_data(prefix, (decoder.device(), DType::F32));
     // Fixed contexts are kept from step to step, as in training.
     let mut earlier = EarlierStore::new(1 << 30);
+    let keep = if case.recompute {
+        Keep::LayerInputs
+    } else {
+        Keep::Activations
+    };
     timed(case.repeat, || {
         let batch = earlier.batch(decoder, &rows)?;
-        let (logits, tape) = batch.forward(decoder, Some(prefix.clone()), Keep::Activations)?;
+        let (logits, tape) = batch.forward(decoder, Some(prefix.clone()), keep)?;
         let scores = TargetScores::new(logits, batch.targets());
         let n = batch.targets().len();
         let loss = -values(scores.log_likelihood())?.iter().sum::<f32>() / n as f32;
