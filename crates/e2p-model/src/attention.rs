@@ -158,10 +158,10 @@ impl SelfAttention {
             // Never few in a prompt: the keys and values that it leaves are kept, and must not depend on the longest row that was computed
             // with it.
             let n_queries = n_queries * self.n_heads / self.n_kv_heads;
-            let queries = if !earlier.is_empty() && n_queries <= kernels::FEW_QUERIES {
-                kernels::Queries::Few
-            } else {
+            let queries = if earlier.is_empty() {
                 kernels::Queries::Many
+            } else {
+                kernels::Queries::fastest(n_queries, self.head_dim)
             };
             let mixed = self.attend(queries, q, k, v, pass, earlier);
             return (self.o_proj.forward(merge_heads([mixed], None, 0)), None);

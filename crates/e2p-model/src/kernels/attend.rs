@@ -3,7 +3,7 @@
 //! As products of matrices the attention of one query a head is thousands of tiny ones, whose packing costs more than their sums; and
 //! continuations of one prompt would each need a copy of its keys and values. Here every row of the batch and every key/value head is a
 //! task that reads each key and value once, from up to three places: those of a prompt that several rows share, those of the row's own
-//! earlier slots, those of this pass. With many queries a lane holds one ([`super::attend_lanes`]); a few are taken one after the other.
+//! earlier slots, those of this pass. With several queries a lane holds one ([`super::attend_lanes`]); few are taken one after the other.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -17,10 +17,6 @@ use super::flex::{Values, make, read};
 use super::rows::for_single_rows;
 use super::softmax::exponentials;
 use crate::mask::Visible;
-
-/// Queries of a task (a key/value head's, of one row) up to which they are taken one after the other. Ours: decoding and the candidates of a
-/// prompt lie far below.
-pub(crate) const FEW_QUERIES: usize = 64;
 
 /// Keys of some slots and their values. Preferred variable name: `segment`.
 pub(crate) struct Segment<'a> {
@@ -140,13 +136,31 @@ thread_local! {
     static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// How queries are taken.
+/// How the queries of a key/value head of one row are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Queries {
     /// One after the other.
     Few,
     /// One in each lane.
     Many,
+}
+
+impl Queries {
+    /// What is faster for `n_queries` of one key/value head: an empty lane costs as much as a full one, and a narrow head leaves lanes empty
+    /// in the other way. Ours, measured (`docs/LOG.md`).
+    pub(crate) fn fastest(n_queries: usize, head_dim: usize) -> Self {
+        let few = match head_dim {
+            ..16 => 1,
+            16..32 => 2,
+            32..64 => 3,
+            64.. => 4,
+        };
+        if n_queries <= few {
+            Self::Few
+        } else {
+            Self::Many
+        }
+    }
 }
 
 /// Mixtures of values, `[batch_size, n_heads, n_queries, head_dim]`, of queries of that shape over the slots of `segments` in turn.
@@ -196,19 +210,25 @@ impl Attend<'_> {
         let (group, head_dim) = (self.n_heads / self.n_kv_heads, self.head_dim);
         let arch = Arch::new();
         let lanes = arch.dispatch(super::product::Lanes);
-        // Tasks of one head, and within it of a block.
-        y.par_chunks_mut(self.n_queries * head_dim)
-            .zip(self.q.par_chunks(self.n_queries * head_dim))
+        // Queries of heads with the same keys fill up a block together; those of a prompt would only see each other's.
+        let heads = if self.n_queries < lanes { group } else { 1 };
+        // Tasks of so many heads, and within them of a block.
+        let task = heads * self.n_queries * head_dim;
+        y.par_chunks_mut(task)
+            .zip(self.q.par_chunks(task))
             .enumerate()
             .for_each(|(index, (y, q))| {
-                let (row, head) = (index / self.n_heads, index % self.n_heads / group);
+                let (row, head) = (
+                    index * heads / self.n_heads,
+                    index * heads % self.n_heads / group,
+                );
                 y.par_chunks_mut(lanes * head_dim)
                     .zip(q.par_chunks(lanes * head_dim))
                     .enumerate()
                     .for_each(|(block, (y, q))| {
                         let first = block * lanes;
                         let mut seen: Vec<_> = (first..first + q.len() / head_dim)
-                            .map(|query| self.visible.range(row, query))
+                            .map(|query| self.visible.range(row, query % self.n_queries))
                             .collect();
                         let from = seen.iter().map(|seen| seen.start).min().unwrap_or(0);
                         let to = seen.iter().map(|seen| seen.end).max().unwrap_or(0);

@@ -13,7 +13,7 @@ use super::math::exp;
 /// Keys whose scores are summed side by side.
 const KEYS: usize = 12;
 
-/// Up to as many queries of one head as there are lanes, over the keys that any of them sees. Preferred variable name: `block`.
+/// Up to as many queries of heads with the same keys as there are lanes, over the keys that any of them sees. Preferred variable name: `block`.
 pub(super) struct Block<'a> {
     pub(super) scale: f32,
     /// `[n_queries, head_dim]`
@@ -36,7 +36,8 @@ impl WithSimd for Block<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        if S::REGISTER_COUNT >= 32 {
+        let width = self.q.len() / self.seen.len();
+        if S::REGISTER_COUNT >= 32 && width > 8 {
             self.run::<S, 16>(simd);
         } else {
             self.run::<S, 8>(simd);

@@ -29,7 +29,7 @@ mod stored;
 mod turn;
 
 pub(crate) use activate::{activate, activate_backward};
-pub(crate) use attend::{FEW_QUERIES, Queries, Segment, attend};
+pub(crate) use attend::{Queries, Segment, attend};
 pub(crate) use cross_entropy::{log_sums, softmax_minus_targets};
 pub(crate) use few_rows::FEW as FEW_ROWS;
 pub(crate) use flex::{are_on, serves, serves_weights};

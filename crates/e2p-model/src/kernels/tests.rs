@@ -254,6 +254,8 @@ fn attention_without_a_record_equals_products_and_softmax() {
         (5, 2, 4, 9, 0),
         (33, 1, 12, 20, 3),
         (80, 2, 3, 0, 5),
+        // A block of lanes that begins in one head and ends in the next.
+        (16, 4, 7, 5, 2),
         // More than one block of lanes and a rest, and none before them.
         (64, 3, 37, 0, 0),
         (24, 1, 19, 11, 4),
