@@ -16,6 +16,7 @@ use crate::load::{Checkpoint, CheckpointSource, LoadOptions, LoadReport, WeightS
 use crate::mask::Visible;
 use crate::mlp::Mlp;
 use crate::norm::Norm;
+use crate::text_encoder::unit_means;
 
 /// Names within a layer; the embedding names are BERT's alone and stand in [`SentenceEncoder::build`].
 const NAMES: Names = Names {
@@ -188,22 +189,9 @@ impl SentenceEncoder {
         let last = states
             .into_iter()
             .last()
-            .expect("the embeddings are always there")
-            .cast(DType::F32);
-        let [n_rows, seq_len, d_model] = last.dims();
-        // Mean over real tokens: a product with weights 1 / length, 0 for padding.
-        let weights: Vec<f32> = rows
-            .iter()
-            .flat_map(|row| {
-                let len = row.as_ref().len();
-                (0..seq_len).map(move |slot| if slot < len { 1.0 / len as f32 } else { 0.0 })
-            })
-            .collect();
-        let weights =
-            Tensor::<3>::from_data(TensorData::new(weights, [n_rows, 1, seq_len]), &self.device);
-        let pooled = weights.matmul(last).reshape([n_rows, d_model]);
-        let norm = pooled.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
-        Ok(pooled / norm)
+            .expect("the embeddings are always there");
+        let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
+        Ok(unit_means(last, &lengths))
     }
 
     /// The normalised input embeddings, then each layer's output: `n_layers + 1` tensors `[rows, longest row, d_model]`, rows padded on

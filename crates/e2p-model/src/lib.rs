@@ -29,6 +29,7 @@ mod python_json;
 mod rotary;
 #[cfg(feature = "tokenizer")]
 mod strftime;
+mod text_encoder;
 #[cfg(feature = "tokenizer")]
 mod tokenizer;
 
@@ -53,5 +54,6 @@ pub use load::{
 };
 pub use matrix::MatmulPrecision;
 pub use pad::pad_rows;
+pub use text_encoder::TextEncoder;
 #[cfg(feature = "tokenizer")]
 pub use tokenizer::Tokenizer;

@@ -7,7 +7,9 @@ use common::{
     DECODER_CASES, Golden, assert_close, assert_close_within, device, shared_model, values,
 };
 use e2p_model::burn::tensor::{DType, Device, Tensor, activation, s};
-use e2p_model::{Decoder, Keep, LoadOptions, Padding, SentenceEncoder, TargetScores, read_json};
+use e2p_model::{
+    Decoder, Keep, LoadOptions, Padding, SentenceEncoder, TargetScores, TextEncoder, read_json,
+};
 
 fn load(golden: &Golden) -> Decoder {
     let (decoder, report) =
@@ -312,4 +314,36 @@ fn minilm_embeddings_equal_sentence_transformers() {
         let cosine = found.iter().zip(&expected).map(|(a, b)| a * b).sum::<f32>() / norm;
         assert!(cosine > 0.9999, "{}: cosine {cosine}", case["text"]);
     }
+}
+
+#[test]
+fn a_language_model_embeds_texts_by_its_last_hidden_states() {
+    for case in ["gpt2", "llama"] {
+        let golden = Golden::open(case);
+        let encoder = open(&golden);
+        assert!(matches!(encoder, TextEncoder::Decoder(_)), "{case}");
+        let rows: Vec<Vec<u32>> = golden.ids("input_ids");
+        let last = golden.floats::<3>("hidden_states.2");
+        let [_, _, d_model] = last.dims();
+        // A shorter row beside a longer one.
+        for lengths in [[5, 3], [2, 5]] {
+            let cut: Vec<&[u32]> = rows.iter().zip(lengths).map(|(row, n)| &row[..n]).collect();
+            let found = values(encoder.embed(&cut).unwrap());
+            for (row, n) in lengths.into_iter().enumerate() {
+                let states = values(last.clone().slice(s![row..row + 1, ..n, ..]));
+                let sum = |dim| states.iter().skip(dim).step_by(d_model).sum::<f32>();
+                let sums: Vec<f32> = (0..d_model).map(sum).collect();
+                let norm = sums.iter().map(|sum| sum * sum).sum::<f32>().sqrt();
+                for (found, sum) in found[row * d_model..].iter().zip(sums) {
+                    assert!((found - sum / norm).abs() < 1e-5, "{case} row {row}");
+                }
+            }
+        }
+    }
+    let bert = open(&Golden::open("bert"));
+    assert!(matches!(bert, TextEncoder::Sentence(_)));
+}
+
+fn open(golden: &Golden) -> TextEncoder {
+    TextEncoder::from_dir(&golden.dir, &LoadOptions::default(), &device()).unwrap()
 }

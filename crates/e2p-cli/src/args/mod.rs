@@ -331,7 +331,7 @@ pub(crate) enum PrepareTask {
 /// `e2p embed`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EmbedCommand {
-    /// From the users' profile text, with a sentence encoder
+    /// From the users' profile text, with a sentence encoder or a language model
     Text(EmbedTextArgs),
     /// From what users did, by implicit-feedback ALS
     Interactions(EmbedInteractionsArgs),
@@ -343,7 +343,8 @@ pub(crate) enum EmbedCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "Interrupted, the same command goes on where it stopped.")]
 pub(crate) struct EmbedTextArgs {
-    /// Sentence-transformers directory of the BERT family, such as all-MiniLM-L6-v2
+    /// Sentence-transformers directory of the BERT family, such as all-MiniLM-L6-v2, or a language model's, whose last hidden states are
+    /// averaged
     #[arg(long, value_name = "DIR")]
     pub(crate) encoder: String,
     /// Data directory whose users have profiles

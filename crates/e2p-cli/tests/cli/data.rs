@@ -305,3 +305,24 @@ fn a_killed_embedding_goes_on_and_ends_the_same() {
     assert_eq!(bytes("killed.ids.txt"), bytes("whole.ids.txt"));
     assert!(!rows.exists());
 }
+
+#[test]
+fn a_language_model_embeds_profiles_too_and_cuts_what_is_too_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = "hello the end ".repeat(40);
+    let data = profiles(
+        dir.path(),
+        ["hello".to_owned(), long.clone(), format!("{long} of words")],
+    );
+    let out = dir.path().join("users.safetensors");
+    let mut embed = e2p(["embed", "text", "--quiet", "--encoder"]);
+    embed.arg(golden("gpt2")).arg("--data").arg(&data);
+    stdout(embed.arg("--out").arg(&out));
+    let users = UserEmbeddings::open(&out).unwrap();
+    assert!(users.space().starts_with("text:gpt2:"), "{}", users.space());
+    let of = |user: &str| users.get(user).unwrap();
+    assert_eq!(of("u0").len(), 24);
+    // Longer than the context, and equal within it.
+    assert_eq!(of("u1"), of("u2"));
+    assert_ne!(of("u0"), of("u1"));
+}

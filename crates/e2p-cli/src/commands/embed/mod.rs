@@ -1,22 +1,16 @@
 //! `e2p embed`: user embeddings from profile text, from interactions, or from another version of them.
 
-use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+mod text;
 
-use anyhow::Context;
+use std::path::Path;
+
 use e2p_data::als::{AlsOptions, InteractionMatrix, factorize, held_out_recall};
 use e2p_data::embeddings::{AlignMethod, AlignReport, Aligner};
 use e2p_data::{DataDir, Observer, Split, UserEmbeddings};
-use e2p_model::{Checkpoint, SentenceEncoder, Tokenizer};
 use e2p_train::{MlpAligner, MlpAlignerOptions};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::args::{
-    Alignment, EmbedAlignArgs, EmbedCommand, EmbedInteractionsArgs, EmbedTextArgs, GlobalArgs,
-};
-use crate::backbone::{load_options, resolve};
+use crate::args::{Alignment, EmbedAlignArgs, EmbedCommand, EmbedInteractionsArgs, GlobalArgs};
 use crate::device;
 use crate::interrupt;
 use crate::output::Output;
@@ -34,112 +28,10 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> anyhow::Result<()> {
     match command {
-        EmbedCommand::Text(args) => text(args, global, output),
+        EmbedCommand::Text(args) => text::run(args, global, output),
         EmbedCommand::Interactions(args) => interactions(args, global, output),
         EmbedCommand::Align(args) => align(args, global, output),
     }
-}
-
-fn text(args: &EmbedTextArgs, global: &GlobalArgs, output: &mut Output) -> anyhow::Result<()> {
-    check_out(&args.out)?;
-    let data = DataDir::open(&args.data)?;
-    let (mut ids, mut texts) = (Vec::new(), Vec::new());
-    let mut without = 0;
-    for user in data.users()? {
-        let user = user?;
-        if user.profile.is_empty() {
-            without += 1;
-        } else {
-            ids.push(user.user);
-            texts.push(user.profile.join(" "));
-        }
-    }
-    if without > 0 {
-        tracing::warn!("{without} users have no profile and get no embedding");
-    }
-    anyhow::ensure!(
-        !ids.is_empty(),
-        "no user of `{}` has a profile to embed",
-        args.data.display()
-    );
-
-    let dir = resolve(&args.encoder, global)?;
-    let chosen = device::choose(&global.device)?;
-    let options = load_options(global);
-    let tokenizer = Tokenizer::from_dir(&dir)?;
-    let (encoder, _) = SentenceEncoder::from_dir(&dir, &options, &chosen.device)
-        .with_context(|| format!("cannot load the sentence encoder `{}`", args.encoder))?;
-    let bordered = ids
-        .iter()
-        .chain(&texts)
-        .flat_map(|text| text.bytes().chain([0]));
-    let fingerprint = Checkpoint::open(&dir)?.fingerprint();
-    let mut partial = Partial::open(
-        &args.out,
-        &PartialHead {
-            encoder: fingerprint.clone(),
-            texts: fnv_1a(bordered),
-            dim: encoder.d_model(),
-        },
-    )?;
-    if partial.rows() > 0 {
-        tracing::info!("going on behind the {} users done before", partial.rows());
-    }
-
-    let mut progress = Progress::new("users", texts.len(), global.quiet);
-    progress.advance(partial.rows());
-    while partial.rows() < texts.len() {
-        let first = partial.rows();
-        let window = &texts[first..(first + WINDOW).min(texts.len())];
-        let rows = window
-            .iter()
-            .map(|text| Ok(cut(tokenizer.encode(text, true)?, encoder.max_seq_len())))
-            .collect::<anyhow::Result<Vec<Vec<u32>>>>()?;
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|index| rows[*index].len());
-        let mut embedded = vec![Vec::new(); rows.len()];
-        for indices in order.chunks(args.batch_size.into()) {
-            let batch: Vec<&[u32]> = indices
-                .iter()
-                .map(|index| rows[*index].as_slice())
-                .collect();
-            let values = encoder.embed(&batch)?.into_data().try_into_vec_as::<f32>();
-            let values =
-                values.map_err(|error| anyhow::anyhow!("cannot read the embeddings: {error:?}"))?;
-            for (index, row) in indices.iter().zip(values.chunks(encoder.d_model())) {
-                embedded[*index] = row.to_vec();
-            }
-            progress.advance(indices.len());
-        }
-        partial.append(&embedded)?;
-        interrupt::check()?;
-    }
-    progress.finish();
-    let name = dir
-        .file_name()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let space = format!("text:{name}:{}", &fingerprint[..8]);
-    UserEmbeddings::write(&args.out, &ids, partial.read()?, &[("space", &space)])?;
-    partial.remove()?;
-    let summary = json!({"users": ids.len(), "dim": encoder.d_model(), "without_profile": without, "out": args.out});
-    if output.is_json() {
-        return output.json_line(&summary);
-    }
-    output.line(&format!(
-        "{} users of {} numbers in {}",
-        ids.len(),
-        encoder.d_model(),
-        args.out.display()
-    ))
-}
-
-/// Cut to the encoder's context as sentence-transformers does: the end, but not the last special token.
-fn cut(mut ids: Vec<u32>, limit: usize) -> Vec<u32> {
-    if let Some(last) = ids.last().copied().filter(|_| ids.len() > limit) {
-        ids.truncate(limit - 1);
-        ids.push(last);
-    }
-    ids
 }
 
 fn interactions(
@@ -302,91 +194,6 @@ fn fnv_1a(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-/// Rows done so far, beside the result, so that an interrupted run goes on.
-struct Partial {
-    rows_path: PathBuf,
-    head_path: PathBuf,
-    dim: usize,
-    rows: usize,
-}
-
-/// What rows done before must have been made from.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct PartialHead {
-    encoder: String,
-    texts: u64,
-    dim: usize,
-}
-
-impl Partial {
-    fn open(out: &Path, head: &PartialHead) -> anyhow::Result<Self> {
-        let mut partial = Self {
-            rows_path: out.with_extension("partial.f32"),
-            head_path: out.with_extension("partial.json"),
-            dim: head.dim,
-            rows: 0,
-        };
-        let before = fs::read(&partial.head_path)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<PartialHead>(&bytes).ok());
-        if before.as_ref() == Some(head) {
-            let bytes = fs::metadata(&partial.rows_path).map_or(0, |meta| meta.len() as usize);
-            partial.rows = bytes / (4 * partial.dim);
-            let file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&partial.rows_path)?;
-            // A row that was half-written when the power went.
-            file.set_len((partial.rows * 4 * partial.dim) as u64)?;
-        } else {
-            fs::write(&partial.rows_path, []).with_context(|| partial.cannot_write())?;
-            fs::write(&partial.head_path, serde_json::to_vec(head)?)
-                .with_context(|| partial.cannot_write())?;
-        }
-        Ok(partial)
-    }
-
-    fn cannot_write(&self) -> String {
-        format!("cannot write `{}`", self.rows_path.display())
-    }
-
-    fn rows(&self) -> usize {
-        self.rows
-    }
-
-    fn append(&mut self, rows: &[Vec<f32>]) -> anyhow::Result<()> {
-        let bytes: Vec<u8> = rows
-            .iter()
-            .flatten()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        let mut file = OpenOptions::new().append(true).open(&self.rows_path)?;
-        file.write_all(&bytes)
-            .with_context(|| self.cannot_write())?;
-        self.rows += rows.len();
-        Ok(())
-    }
-
-    fn read(&self) -> anyhow::Result<Vec<Vec<f32>>> {
-        let mut bytes = Vec::new();
-        fs::File::open(&self.rows_path)?.read_to_end(&mut bytes)?;
-        let values: Vec<f32> = bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| f32::from_le_bytes(*bytes))
-            .collect();
-        Ok(values.chunks(self.dim).map(<[f32]>::to_vec).collect())
-    }
-
-    fn remove(self) -> anyhow::Result<()> {
-        fs::remove_file(&self.rows_path)?;
-        fs::remove_file(&self.head_path)?;
-        Ok(())
-    }
 }
 
 /// Half-iterations of ALS.
