@@ -1,6 +1,6 @@
 """Text for `e2p pretrain` from a directory of `e2p prepare interactions`: what a language model of the catalogue would have read.
 
-    python3 benches/evidence/lastfm_text.py DATA LASTFM OUT [--samples N] [--seed S]
+    python3 benches/evidence/lastfm_text.py DATA LASTFM OUT [--samples N] [--names N] [--seed S]
 
 DATA is the prepared directory, LASTFM that of HetRec 2011 for its tags, OUT a text file whose documents are separated by blank lines. There
 are two kinds: an artist behind its three commonest tags, and an artist behind three to twenty others that the same user plays, drawn by plays,
@@ -39,6 +39,7 @@ def main():
     parser.add_argument("lastfm", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--samples", type=int, default=40)
+    parser.add_argument("--names", type=int, default=1, help="times that each artist stands behind its tags")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     rng = random.Random(args.seed)
@@ -48,7 +49,7 @@ def main():
     documents = []
     for item, name in names.items():
         lead = ", ".join(tag for tag, _ in tags[item].most_common(3)) + "\n" if tags.get(item) else ""
-        documents.append(f"{lead}{PROMPT}{name}")
+        documents.extend([f"{lead}{PROMPT}{name}"] * args.names)
     for user in lines(args.data / "users.jsonl"):
         history, weights = user["history"], user["weights"]
         if len(history) < 3:
