@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::decoder::{Decoder, Padding};
 use crate::encoder::SentenceEncoder;
-use crate::error::Result;
+use crate::error::{ModelError, Result};
 use crate::load::{LoadOptions, read_json};
 
 /// What makes a vector of a text. Preferred variable name: `encoder`.
@@ -30,8 +30,14 @@ impl TextEncoder {
                 SentenceEncoder::from_dir(dir, options, device)?.0,
             ));
         }
-        let (decoder, _) = Decoder::from_dir(dir, options, device)?;
-        Ok(Self::Decoder(Box::new(decoder)))
+        match Decoder::from_dir(dir, options, device) {
+            Ok((decoder, _)) => Ok(Self::Decoder(Box::new(decoder))),
+            Err(ModelError::ModelType { found, supported }) => Err(ModelError::ModelType {
+                found,
+                supported: format!("bert, {supported}"),
+            }),
+            Err(error) => Err(error),
+        }
     }
 
     /// Width of a vector.

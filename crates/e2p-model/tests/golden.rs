@@ -342,6 +342,15 @@ fn a_language_model_embeds_texts_by_its_last_hidden_states() {
     }
     let bert = open(&Golden::open("bert"));
     assert!(matches!(bert, TextEncoder::Sentence(_)));
+
+    let other = tempfile::tempdir().unwrap();
+    std::fs::write(other.path().join("config.json"), r#"{"model_type": "t5"}"#).unwrap();
+    let refused = TextEncoder::from_dir(other.path(), &LoadOptions::default(), &device());
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("t5") && refused.contains("bert, "),
+        "{refused}"
+    );
 }
 
 fn open(golden: &Golden) -> TextEncoder {
