@@ -23,6 +23,7 @@ mod news;
 mod observe;
 pub mod persona_chat;
 mod prepare;
+mod pseudo;
 mod seen;
 mod source;
 mod split;

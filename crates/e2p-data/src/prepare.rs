@@ -17,6 +17,7 @@ use crate::example::{Example, ItemRecord, Prompt, Split, UserRecord};
 use crate::hash::{hash_bytes, hash_parts, mix};
 use crate::lines::{Encoding, LineReader, MAX_LINE_BYTES};
 use crate::observe::Observer;
+use crate::pseudo::PseudoUsers;
 use crate::seen::Seen;
 use crate::source::{Source, recorded};
 use crate::split::{Placement, SplitOptions};
@@ -31,6 +32,9 @@ pub struct PrepareOptions {
     pub deduplicate: bool,
     /// Longest line or quoted record.
     pub max_line_bytes: usize,
+    /// Made-up users for each training example: one text of their profile is a statement of the answer, the others are from elsewhere in the
+    /// training split. They and their examples are added to it, as `pseudo-ROUND-EXAMPLE`.
+    pub pseudo_users: u32,
     /// What the owner of the files says of them.
     #[serde(skip)]
     pub about: About,
@@ -58,6 +62,7 @@ impl Default for PrepareOptions {
             split: SplitOptions::default(),
             deduplicate: true,
             max_line_bytes: MAX_LINE_BYTES,
+            pseudo_users: 0,
             about: About::default(),
             overwrite: Overwrite::Refuse,
         }
@@ -92,6 +97,7 @@ pub fn prepare(
         })),
         users: Seen::new(),
         examples: Seen::new(),
+        pseudo: (options.pseudo_users > 0).then(PseudoUsers::default),
         notes: BTreeMap::new(),
     };
     source.read(&mut sink)?;
@@ -108,6 +114,7 @@ pub fn prepare(
             what: "example",
         });
     }
+    sink.add_pseudo_users(about.task)?;
     sink.count_shared_users();
     let mut recorded_options = recorded(options);
     recorded_options.extend(source.options());
@@ -134,6 +141,7 @@ pub struct Sink<'a> {
     /// Flags: one bit for each split the user has examples in, and [`WRITTEN`].
     users: Seen,
     examples: Seen,
+    pseudo: Option<PseudoUsers>,
     notes: BTreeMap<String, u64>,
 }
 
@@ -199,6 +207,11 @@ impl<'a> Sink<'a> {
         }
         self.users
             .flag(hash_bytes(example.user.as_bytes()), 1 << split.index());
+        if split == Split::Train
+            && let Some(pseudo) = &mut self.pseudo
+        {
+            pseudo.example(example);
+        }
         self.writer.example(split, example)
     }
 
@@ -206,6 +219,9 @@ impl<'a> Sink<'a> {
     pub fn user(&mut self, user: &UserRecord) -> Result<bool> {
         let is_new = self.users.flag(hash_bytes(user.user.as_bytes()), WRITTEN) & WRITTEN == 0;
         if is_new {
+            if let Some(pseudo) = &mut self.pseudo {
+                pseudo.user(user);
+            }
             self.writer.user(user)?;
         }
         Ok(is_new)
@@ -232,6 +248,26 @@ impl<'a> Sink<'a> {
         if times > 0 {
             *self.notes.entry(what.to_owned()).or_default() += times;
         }
+    }
+
+    /// Writes the made-up users and their examples, into training whatever the rule of the split.
+    fn add_pseudo_users(&mut self, task: &'static str) -> Result<()> {
+        let Some(pseudo) = self.pseudo.take() else {
+            return Ok(());
+        };
+        let made = pseudo.make(self.options.pseudo_users, self.options.split.seed);
+        if made.is_empty() {
+            return Err(DataError::NothingLeft {
+                task,
+                what: "example of a user with profile texts, from which `pseudo-users` could be made",
+            });
+        }
+        self.note_many("examples of made-up users", made.len() as u64);
+        for (user, example) in &made {
+            self.writer.user(user)?;
+            self.writer.example(Split::Train, example)?;
+        }
+        Ok(())
     }
 
     fn count_shared_users(&mut self) {

@@ -508,3 +508,50 @@ proptest! {
         let _ = prepared(&source, &PrepareOptions::default());
     }
 }
+
+#[test]
+fn made_up_users_join_the_training_split_alone() {
+    let lines = r#"{"user": "a", "profile": ["I have dogs.", "I sing."]}
+{"user": "b", "profile": ["I ski."]}
+{"user": "a", "prompt": "Hi.", "target": "My dogs bark a lot.", "split": "train"}
+{"user": "b", "prompt": "Hi.", "target": "I ski every day.", "split": "test"}
+"#;
+    let options = PrepareOptions {
+        pseudo_users: 2,
+        ..Default::default()
+    };
+    let directory = files(&[
+        ("in.jsonl", lines),
+        (
+            "bare.jsonl",
+            "{\"user\": \"a\", \"prompt\": \"Hi.\", \"target\": \"My dogs bark a lot.\", \"split\": \"train\"}\n",
+        ),
+    ]);
+    let source = |name| Jsonl::new(vec![input(&directory, name)], JsonlOptions::default());
+    let (_kept, data) = prepared(&source("in.jsonl"), &options).unwrap();
+    data.validate().unwrap();
+    let train = examples(&data, Split::Train);
+    assert_eq!(
+        train
+            .iter()
+            .map(|example| &*example.user)
+            .collect::<Vec<_>>(),
+        ["a", "pseudo-0-0", "pseudo-1-0"]
+    );
+    assert!(
+        train
+            .iter()
+            .all(|example| example.target == train[0].target)
+    );
+    assert_eq!(examples(&data, Split::Test).len(), 1);
+    let users = users(&data);
+    assert_eq!(users.len(), 4);
+    for made_up in &users[2..] {
+        assert_eq!(made_up.profile.len(), 2);
+        assert!(made_up.profile.contains(&train[0].target));
+        assert!(!made_up.profile.iter().any(|text| text.contains("ski")));
+    }
+    assert_eq!(data.info().notes["examples of made-up users"], 2);
+    let error = prepared(&source("bare.jsonl"), &options).unwrap_err();
+    assert!(error.to_string().contains("pseudo-users"), "{error}");
+}

@@ -197,6 +197,10 @@ pub(crate) struct PrepareArgs {
     /// Longest line, quoted record or JSON element
     #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
     pub(crate) max_line_bytes: usize,
+    /// Made-up users for each training example, added to it: one text of their profile is a statement of the answer, the others are from elsewhere in
+    /// the training split. For data sets with profile texts and few users
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) pseudo_users: u32,
     /// Leave candidates out (personachat, mind, lamp, jsonl)
     #[arg(long)]
     pub(crate) no_candidates: bool,

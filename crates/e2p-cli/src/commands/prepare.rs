@@ -35,6 +35,7 @@ pub(crate) fn run(
         },
         deduplicate: !args.keep_duplicates,
         max_line_bytes: args.max_line_bytes,
+        pseudo_users: args.pseudo_users,
         about: About {
             name: args.about.name.clone(),
             licence: args.about.licence.clone(),
