@@ -255,18 +255,19 @@ impl<'a> Sink<'a> {
         let Some(pseudo) = self.pseudo.take() else {
             return Ok(());
         };
-        let made = pseudo.make(self.options.pseudo_users, self.options.split.seed);
-        if made.is_empty() {
+        let mut made = 0;
+        for (user, example) in pseudo.make(self.options.pseudo_users, self.options.split.seed) {
+            made += 1;
+            self.writer.user(&user)?;
+            self.writer.example(Split::Train, &example)?;
+        }
+        if made == 0 {
             return Err(DataError::NothingLeft {
                 task,
-                what: "example of a user with profile texts, from which `pseudo-users` could be made",
+                what: "example to make users from (`pseudo-users` needs users with profile texts and answers that state something)",
             });
         }
-        self.note_many("examples of made-up users", made.len() as u64);
-        for (user, example) in &made {
-            self.writer.user(user)?;
-            self.writer.example(Split::Train, example)?;
-        }
+        self.note_many("examples of made-up users", made);
         Ok(())
     }
 

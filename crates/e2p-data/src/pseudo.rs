@@ -20,12 +20,14 @@ pub(crate) struct PseudoUsers {
 }
 
 impl PseudoUsers {
-    /// Remembers a training example.
+    /// Remembers a training example, unless its answer is the name of an item, which states nothing.
     pub(crate) fn example(&mut self, example: &Example) {
-        self.examples.push(Example {
-            candidates: Vec::new(),
-            ..example.clone()
-        });
+        if example.item.is_none() {
+            self.examples.push(Example {
+                candidates: Vec::new(),
+                ..example.clone()
+            });
+        }
     }
 
     /// Remembers a user's profile.
@@ -41,7 +43,11 @@ impl PseudoUsers {
     ///
     /// A made-up profile is as long as the user's own. One of its texts, in a random place, is a statement of the answer; each of the others comes
     /// with equal chance from the profiles or from the answers of the training examples, so that nothing of other splits enters.
-    pub(crate) fn make(&self, rounds: u32, seed: u64) -> Vec<(UserRecord, Example)> {
+    pub(crate) fn make(
+        &self,
+        rounds: u32,
+        seed: u64,
+    ) -> impl Iterator<Item = (UserRecord, Example)> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         // Sorted, so that the same seed makes the same users.
         let told: BTreeSet<&str> = (self.examples.iter())
@@ -53,36 +59,30 @@ impl PseudoUsers {
             .flat_map(|example| statements(&example.target))
             .collect();
         let pools: [Vec<&str>; 2] = [told, said].map(|texts| texts.into_iter().collect());
-        let mut made = Vec::new();
-        for round in 0..rounds {
-            for (index, example) in self.examples.iter().enumerate() {
-                let own: Vec<&str> = statements(&example.target).collect();
-                let (Some(real), Some(statement)) =
-                    (self.profiles.get(&example.user), own.choose(&mut rng))
-                else {
-                    continue;
-                };
-                let place = rng.random_range(0..real.len());
-                let mut text_at = |at| {
-                    let pool = &pools[usize::from(rng.random::<bool>())];
-                    let other = pool.choose(&mut rng).expect("an answer and a profile");
-                    if at == place { *statement } else { *other }.to_owned()
-                };
-                let user = format!("pseudo-{round}-{index}");
-                let profile = (0..real.len()).map(&mut text_at).collect();
-                let record = UserRecord {
-                    user: user.clone(),
-                    profile,
-                    ..UserRecord::default()
-                };
-                let example = Example {
-                    user,
-                    ..example.clone()
-                };
-                made.push((record, example));
-            }
-        }
-        made
+        let examples = (0..rounds)
+            .flat_map(|round| (self.examples.iter().enumerate()).map(move |at| (round, at)));
+        examples.filter_map(move |(round, (index, example))| {
+            let own: Vec<&str> = statements(&example.target).collect();
+            let real = self.profiles.get(&example.user)?;
+            let statement = own.choose(&mut rng)?;
+            let place = rng.random_range(0..real.len());
+            let mut text_at = |at| {
+                let pool = &pools[usize::from(rng.random::<bool>())];
+                let other = pool.choose(&mut rng).expect("an answer and a profile");
+                if at == place { *statement } else { *other }.to_owned()
+            };
+            let user = format!("pseudo-{round}-{index}");
+            let record = UserRecord {
+                user: user.clone(),
+                profile: (0..real.len()).map(&mut text_at).collect(),
+                ..UserRecord::default()
+            };
+            let example = Example {
+                user,
+                ..example.clone()
+            };
+            Some((record, example))
+        })
     }
 }
 
@@ -134,7 +134,12 @@ mod tests {
         pool.example(&example("b", "Is it warm there?"));
         pool.example(&example("b", "I paint them all white."));
         pool.example(&example("silent", "I say so much."));
-        let made = pool.make(50, 3);
+        pool.example(&Example {
+            item: Some("1".into()),
+            ..example("b", "The Name of an Item")
+        });
+        let make = |seed| pool.make(50, seed).collect::<Vec<_>>();
+        let made = make(3);
         // Neither the question nor the user without a profile.
         assert_eq!(made.len(), 100);
         for (round, pair) in made.chunks(2).enumerate() {
@@ -163,7 +168,7 @@ mod tests {
             })
             .collect();
         assert_eq!(places.len(), 3, "each place");
-        assert_eq!(made, pool.make(50, 3));
-        assert_ne!(made, pool.make(50, 4));
+        assert_eq!(made, make(3));
+        assert_ne!(made, make(4));
     }
 }
