@@ -264,7 +264,7 @@ impl<'a> Sink<'a> {
         if made == 0 {
             return Err(DataError::NothingLeft {
                 task,
-                what: "example to make users from (`pseudo-users` needs users with profile texts and answers that state something)",
+                what: "example to make users from (`pseudo-users` needs users with profile texts, and answers that state something and do not name an item)",
             });
         }
         self.note_many("examples of made-up users", made);
