@@ -1,9 +1,14 @@
-//! Ctrl-C: the first asks the running verb to end at the next good moment, the second ends the process.
+//! Ctrl-C and SIGTERM: the first asks the running verb to end at the next good moment, a later one ends the process.
 
 use std::process;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-static REQUESTED: AtomicBool = AtomicBool::new(false);
+/// When the verb was asked to end.
+static REQUESTED: OnceLock<Instant> = OnceLock::new();
+
+/// Signals this close together are one request: `timeout` and batch systems send theirs to the process and to its group.
+const ONE_REQUEST: Duration = Duration::from_secs(1);
 
 /// The verb ended early because it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +18,7 @@ pub(crate) struct Interrupted;
 /// Begins to listen.
 pub(crate) fn install() {
     let handler = || {
-        if REQUESTED.swap(true, Ordering::Relaxed) {
+        if REQUESTED.get_or_init(Instant::now).elapsed() > ONE_REQUEST {
             #[allow(
                 clippy::exit,
                 reason = "the second Ctrl-C must end the process whatever it is doing"
@@ -28,7 +33,7 @@ pub(crate) fn install() {
 
 /// Whether Ctrl-C was pressed.
 pub(crate) fn requested() -> bool {
-    REQUESTED.load(Ordering::Relaxed)
+    REQUESTED.get().is_some()
 }
 
 /// Ends a verb between two pieces of work.

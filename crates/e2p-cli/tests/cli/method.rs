@@ -194,6 +194,31 @@ fn a_run_killed_twenty_times_ends_as_the_uninterrupted_one() {
     assert_eq!(adapter(dir.path(), "killed"), adapter(dir.path(), "whole"));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_run_asked_to_end_saves_also_when_the_signal_comes_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    world(dir.path());
+    let set = ["--set", "train.epochs=4000", "--set", "train.eval_every=50"];
+    for round in 0..5 {
+        let run = format!("run{round}");
+        let mut command = train(dir.path(), &run, &set);
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        let run = dir.path().join(&run);
+        let lines = || std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+        while lines().lines().count() < 4 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // What `timeout` does: to the process, and to its group, in which it is too.
+        let twice = format!("kill -TERM {0}; kill -TERM {0}", child.id());
+        Command::new("sh").args(["-c", &twice]).status().unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        let last: Value = serde_json::from_str(lines().lines().last().unwrap()).unwrap();
+        let saved = format!("checkpoints/step-{:08}", last["step"].as_u64().unwrap());
+        assert!(run.join(&saved).is_dir(), "{saved}, round {round}");
+    }
+}
+
 #[test]
 fn a_trained_adapter_is_evaluated_scored_with_and_asked() {
     let dir = tempfile::tempdir().unwrap();
