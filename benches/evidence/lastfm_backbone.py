@@ -1,6 +1,6 @@
 """A frozen backbone for Last.fm, larger than `e2p pretrain` makes in an hour: a Llama on the documents of `lastfm_text.py`, in PyTorch.
 
-    python3 benches/evidence/lastfm_backbone.py TEXT TOKENIZER OUT [--width 256] [--layers 4] [--lr 2e-3] [--batch-tokens 3072] [--device cuda] [--threads N]
+    python3 benches/evidence/lastfm_backbone.py TEXT TOKENIZER OUT [--width 256] [--layers 4] [--lr 2e-3] [--batch-tokens 3072] [--device cuda] [--bf16] [--threads N]
 
 TEXT is what `lastfm_text.py` wrote, TOKENIZER a backbone of `e2p pretrain` on such a text, whose tokenizer is taken over, and OUT a Hugging Face
 directory. Every document is a row of its own between two `<|endoftext|>`, read once, in batches of rows of like length.
@@ -47,6 +47,7 @@ def main():
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--batch-tokens", type=int, default=3072)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="store the weights in bf16")
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(0)
@@ -85,6 +86,8 @@ def main():
         if step % 50 == 0 or step == len(steps):
             print(f"step {step} of {len(steps)}, loss {loss_sum / (step % 50 or 50):.3f}, {time.time() - began:.0f} s", flush=True)
             loss_sum = 0.0
+    if args.bf16:
+        model.to(torch.bfloat16)
     model.save_pretrained(args.out)
     # Every text begins as the documents did.
     tokenizer.post_processor = TemplateProcessing(single=f"{END} $A", special_tokens=[(END, end)])
