@@ -75,7 +75,7 @@ def main():
         ids, labels = torch.full(shape, end), torch.full(shape, -100)
         for row, tokens in enumerate(batch):
             ids[row, : len(tokens)] = labels[row, : len(tokens)] = torch.tensor(tokens)
-        with torch.autocast(args.device, torch.bfloat16):
+        with torch.autocast(torch.device(args.device).type, torch.bfloat16):
             loss = model(input_ids=ids.to(args.device), labels=labels.to(args.device)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -207,6 +207,7 @@ fn a_run_asked_to_end_saves_also_when_the_signal_comes_twice() {
         let run = dir.path().join(&run);
         let lines = || std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
         while lines().lines().count() < 4 {
+            assert!(child.try_wait().unwrap().is_none(), "it ended too early");
             std::thread::sleep(Duration::from_millis(5));
         }
         // What `timeout` does: to the process, and to its group, in which it is too.
