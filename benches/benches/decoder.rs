@@ -1,6 +1,8 @@
-//! Loading, time to first token, prefill and cached decoding on a model of SmolLM2-135M's shape, from a bf16 checkpoint to f32.
+//! Loading, time to first token, prefill and cached decoding on a model of SmolLM2-135M's shape,
+//! from a bf16 checkpoint to f32.
 //!
-//! criterion reports seconds and tokens per second; the peak memory of the first load is printed before anything else has used any.
+//! criterion reports seconds and tokens per second; the peak memory of the first load is printed
+//! before anything else has used any.
 #![allow(missing_docs, clippy::print_stderr)]
 
 use std::hint::black_box;

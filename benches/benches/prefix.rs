@@ -1,4 +1,5 @@
-//! One training step's forward and backward pass through the frozen stack, by the place of the soft token.
+//! One training step's forward and backward pass through the frozen stack, by the place of the soft
+//! token.
 //!
 //! The further behind it stands, the less is differentiated: what is before it is a constant cache.
 #![allow(missing_docs)]

@@ -1,4 +1,5 @@
-//! Shared parts of the benches: the model whose shape is measured, as a checkpoint too, and what the process holds in memory.
+//! Shared parts of the benches: the model whose shape is measured, as a checkpoint too, and what
+//! the process holds in memory.
 #![allow(missing_docs)]
 
 use std::borrow::Cow;
@@ -8,7 +9,8 @@ use burn::tensor::{DType, Device, Tensor};
 use e2p_model::{Decoder, DecoderConfig, RandomSource, WeightSource};
 use safetensors::{Dtype, View};
 
-/// The shape of SmolLM2-135M: 30 layers, d_model 576, 9 heads on 3 key/value heads, d_ff 1536, vocabulary 49,152, tied head.
+/// The shape of SmolLM2-135M: 30 layers, d_model 576, 9 heads on 3 key/value heads, d_ff 1536,
+/// vocabulary 49,152, tied head.
 pub fn smollm2_135m() -> DecoderConfig {
     DecoderConfig::small_llama(49_152, 576, 30, 9, 3, 1536, 2048)
 }
@@ -19,7 +21,8 @@ pub fn random_decoder(config: DecoderConfig, device: &Device) -> Decoder {
     Decoder::from_source(config, &mut source, device, DType::F32).expect("a valid shape")
 }
 
-/// Writes a checkpoint of that shape as a Hugging Face directory with weights in bf16, a tensor at a time.
+/// Writes a checkpoint of that shape as a Hugging Face directory with weights in bf16, a tensor at
+/// a time.
 ///
 /// # Panics
 /// Where the files cannot be written.
@@ -54,7 +57,8 @@ impl WeightSource for Names {
     }
 }
 
-/// A tensor of this shape whose values are made when they are written: bf16 of either sign between 2^-7 and 2^-6.
+/// A tensor of this shape whose values are made when they are written: bf16 of either sign between
+/// 2^-7 and 2^-6.
 struct RandomWeights(Vec<usize>);
 
 impl View for RandomWeights {

@@ -1,4 +1,5 @@
-//! `bench`: the comparison with other engines, and the criterion benches of `e2p-bench`; `--smoke` runs each once, as a test that they still work.
+//! `bench`: the comparison with other engines, and the criterion benches of `e2p-bench`; `--smoke`
+//! runs each once, as a test that they still work.
 
 use anyhow::Result;
 use xshell::{Shell, cmd};
@@ -11,14 +12,16 @@ pub(crate) struct Args {
     /// Run each benchmark once and measure nothing.
     #[arg(long)]
     pub(crate) smoke: bool,
-    /// `compare` runs this project, PyTorch, candle and llama.cpp on the same cases; anything else picks benchmarks whose name contains it.
+    /// `compare` runs this project, PyTorch, candle and llama.cpp on the same cases; anything else
+    /// picks benchmarks whose name contains it.
     pub(crate) filter: Option<String>,
     /// With `compare`: only cases whose name contains this.
     pub(crate) case: Option<String>,
     /// With `compare`: only this engine; the others keep what they measured last.
     #[arg(long)]
     pub(crate) engine: Option<String>,
-    /// With `compare`: on this device instead of the CPU, beside PyTorch on CUDA if it has it; its feature is compiled in.
+    /// With `compare`: on this device instead of the CPU, beside PyTorch on CUDA if it has it; its
+    /// feature is compiled in.
     #[arg(long, value_parser = ["wgpu", "vulkan", "metal", "cuda"])]
     pub(crate) device: Option<String>,
 }
@@ -45,7 +48,8 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
             },
         );
     }
-    // The criterion benches have no such choice, and one that is passed over would be taken for obeyed.
+    // The criterion benches have no such choice, and one that is passed over would be taken for
+    // obeyed.
     anyhow::ensure!(
         args.device.is_none() && args.engine.is_none(),
         "--device and --engine are for `bench compare`"
@@ -53,7 +57,8 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     let locked = workspace::locked();
     let smoke = args.smoke.then_some("--test");
     let filter = args.filter.as_deref();
-    // The whole workspace, so that burn is built with the features of every other command; only bench targets run.
+    // The whole workspace, so that burn is built with the features of every other command; only
+    // bench targets run.
     let all = "*";
     cmd!(
         sh,

@@ -1,12 +1,13 @@
 //! `features`: each backend feature of each tensor crate compiles alone, as `cargo check`.
 //!
-//! `cuda` is special: burn's build script downloads an LLVM bundle. Where it cannot, `DOCS_RS=1` makes it skip that
-//! step, which is enough for type-checking and for nothing else; the output then says so.
+//! `cuda` is special: burn's build script downloads an LLVM bundle. Where it cannot, `DOCS_RS=1`
+//! makes it skip that step, which is enough for type-checking and for nothing else; the output then
+//! says so.
 
 use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
-use crate::Failed;
+use crate::workspace::Failed;
 use crate::workspace::{self, BACKENDS, TENSOR_CRATES};
 
 /// Features that are not backends, checked on top of the CPU backend.
@@ -81,8 +82,8 @@ fn check(sh: &Shell, package: &str, features: &str) -> bool {
     .is_ok()
 }
 
-/// Runs burn's LLVM bundler in an empty package of its own: seconds, where a whole `cuda` check fails only after
-/// minutes. It also succeeds where the bundle is already installed.
+/// Runs burn's LLVM bundler in an empty package of its own: seconds, where a whole `cuda` check
+/// fails only after minutes. It also succeeds where the bundle is already installed.
 fn llvm_can_be_fetched(sh: &Shell) -> Result<bool> {
     let lock = sh.read_file("Cargo.lock")?;
     let Some(version) = locked_version(&lock, BUNDLER) else {

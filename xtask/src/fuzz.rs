@@ -1,14 +1,16 @@
-//! `fuzz`: every fuzz target of every crate for a bounded time, on a corpus seeded from `fuzz/seeds/TARGET` or the golden fixtures.
+//! `fuzz`: every fuzz target of every crate for a bounded time, on a corpus seeded from
+//! `fuzz/seeds/TARGET` or the golden fixtures.
 //!
-//! Needs cargo-fuzz. The sanitizer flags that it passes are unstable: the nightly toolchain is used where there is one, else the stable
-//! one with `RUSTC_BOOTSTRAP=1`, for the fuzz crates only, which are workspaces of their own.
+//! Needs cargo-fuzz. The sanitizer flags that it passes are unstable: the nightly toolchain is used
+//! where there is one, else the stable one with `RUSTC_BOOTSTRAP=1`, for the fuzz crates only,
+//! which are workspaces of their own.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
-use crate::{Failed, workspace};
+use crate::workspace::{self, Failed};
 
 const GOLDEN: &str = "crates/e2p-model/tests/golden";
 
@@ -96,10 +98,12 @@ fn run_target(
     } else {
         write_seeds(name, &seeds)?;
     }
-    // The workspace's versions, not the newest that happen to fit; cargo adds what only the fuzz crate uses.
+    // The workspace's versions, not the newest that happen to fit; cargo adds what only the fuzz
+    // crate uses.
     sh.copy_file("Cargo.lock", folder.join("Cargo.lock"))?;
     let target_dir = workspace::target_dir().join("fuzz");
-    // A slow input is a finding as well: ten seconds for one tiny directory means a loop or an absurd allocation.
+    // A slow input is a finding as well: ten seconds for one tiny directory means a loop or an
+    // absurd allocation.
     let limits = [
         format!("-max_total_time={seconds}"),
         "-timeout=10".to_owned(),
@@ -114,8 +118,9 @@ fn run_target(
     .is_ok())
 }
 
-/// Seeds of the targets that read model files: every golden configuration, and for whole directories the smallest
-/// checkpoints there are, because a fuzzer learns little from inputs of many kilobytes.
+/// Seeds of the targets that read model files: every golden configuration, and for whole
+/// directories the smallest checkpoints there are, because a fuzzer learns little from inputs of
+/// many kilobytes.
 fn write_seeds(target: &str, seeds: &Path) -> Result<()> {
     if target.ends_with("safetensors_dir") {
         for (family, config, tensors) in TINY {
@@ -139,7 +144,8 @@ fn write_seeds(target: &str, seeds: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Family, `config.json` and `name rows columns` of every tensor (0 columns: a vector): one layer, two wide.
+/// Family, `config.json` and `name rows columns` of every tensor (0 columns: a vector): one layer,
+/// two wide.
 const TINY: [(&str, &str, &str); 2] = [
     (
         "llama",

@@ -1,6 +1,7 @@
 //! `gen`: the pages of `docs/reference/` that follow from code.
 //!
-//! The pages are rendered by tests of the command, `e2p-cli/src/reference.rs`, which know its options and the recipe's keys.
+//! The pages are rendered by tests of the command, `e2p-cli/src/reference.rs`, which know its
+//! options and the recipe's keys.
 
 use anyhow::Result;
 use xshell::{Shell, cmd};

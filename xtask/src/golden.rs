@@ -1,7 +1,9 @@
-//! `golden`: remakes the fixtures of e2p-model with transformers; `--check` compares instead of overwriting.
+//! `golden`: remakes the fixtures of e2p-model with transformers; `--check` compares instead of
+//! overwriting.
 //!
-//! Values are compared, not bytes: the order of a JSON object or a header's metadata is nobody's business.
-//! Weights, ids and texts must be equal. Computed floats may differ by 1e-6 + 1e-5 |x|: another CPU rounds another way.
+//! Values are compared, not bytes: the order of a JSON object or a header's metadata is nobody's
+//! business. Weights, ids and texts must be equal. Computed floats may differ by 1e-6 + 1e-5 |x|:
+//! another CPU rounds another way.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
-use crate::{Failed, safetensors, workspace};
+use crate::safetensors;
+use crate::workspace::{self, Failed};
 
 const FOLDER: &str = "crates/e2p-model/tests/golden";
 const ABSOLUTE: f64 = 1e-6;
@@ -149,7 +152,8 @@ fn compare_folders(committed: &Path, remade: &Path) -> Result<Vec<String>> {
     Ok(differences)
 }
 
-/// A checkpoint's weights are drawn, not computed, and must be equal; a reference file's floats only close.
+/// A checkpoint's weights are drawn, not computed, and must be equal; a reference file's floats
+/// only close.
 fn compare_tensors(old: &Path, new: &Path) -> Result<Vec<String>> {
     let exact = !old.ends_with("expected.safetensors");
     let (old, new) = (safetensors::read(old)?, safetensors::read(new)?);

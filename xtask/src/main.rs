@@ -1,7 +1,7 @@
 //! `cargo xtask`: the project's checks and chores, the same ones locally and in CI.
 //!
-//! One module per command. Nothing here depends on a crate of the workspace, so that a chore still runs when the code
-//! it is meant to check does not compile.
+//! One module per command. Nothing here depends on a crate of the workspace, so that a chore still
+//! runs when the code it is meant to check does not compile.
 
 mod bench;
 mod ci;
@@ -20,6 +20,8 @@ mod workspace;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::workspace::Failed;
 
 /// Checks and chores of the E2P workspace.
 #[derive(Parser)]
@@ -56,18 +58,6 @@ enum Command {
     /// Run the benchmarks.
     Bench(bench::Args),
 }
-
-/// A check that ran and found problems: exit code 1. Any other error means that the check could not run: 2.
-#[derive(Debug)]
-struct Failed(String);
-
-impl std::fmt::Display for Failed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Failed {}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
-use crate::{Failed, workspace};
+use crate::workspace::{self, Failed};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -16,7 +16,8 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     ensure!(args.dry_run, "pass `--dry-run`");
     changelog_has_news(sh)?;
     licences(sh)?;
-    // Packages everything that may be published, in the order of its dependencies, and builds each package from its own archive.
+    // Packages everything that may be published, in the order of its dependencies, and builds each
+    // package from its own archive.
     cmd!(
         sh,
         "cargo package --locked --workspace --exclude xtask --exclude e2p-bench"
@@ -42,7 +43,8 @@ fn changelog_has_news(sh: &Shell) -> Result<()> {
     Ok(())
 }
 
-/// Licences, sources and banned crates by `deny.toml`, and advisories where their database can be fetched.
+/// Licences, sources and banned crates by `deny.toml`, and advisories where their database can be
+/// fetched.
 fn licences(sh: &Shell) -> Result<()> {
     ensure!(
         workspace::runs(sh, "cargo", &["deny", "--version"]),

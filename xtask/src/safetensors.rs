@@ -1,7 +1,8 @@
 //! A safetensors file as plain values, just enough to compare two of them.
 //!
-//! The format: eight bytes of header length, little endian; a JSON object of `{"name": {dtype, shape, data_offsets}}`;
-//! the data. The crate of that name would be one more dependency before anything is checked.
+//! The format: eight bytes of header length, little endian; a JSON object of `{"name": {dtype,
+//! shape, data_offsets}}`; the data. The crate of that name would be one more dependency before
+//! anything is checked.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -7,10 +7,12 @@ use xshell::{Shell, cmd};
 
 use crate::workspace::{self, BACKENDS};
 
-/// Where the tests look for real checkpoints; without them those tests pass after a line that says they were skipped.
+/// Where the tests look for real checkpoints; without them those tests pass after a line that says
+/// they were skipped.
 const REAL_MODELS: &str = "../shared/models";
 
-/// Features of every command here: all that needs no other backend. One set, because another one builds burn again.
+/// Features of every command here: all that needs no other backend. One set, because another one
+/// builds burn again.
 pub(crate) const FEATURES: [&str; 2] = ["--features", "e2p-cli/hub"];
 
 #[derive(clap::Args, Default)]
@@ -18,7 +20,8 @@ pub(crate) struct Args {
     /// Run the tensor crates' tests on this device instead of the CPU; its feature is compiled in.
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(BACKENDS))]
     device: Option<String>,
-    /// Insist on the real checkpoints in ../shared/models, whose tests are otherwise skipped where they are absent.
+    /// Insist on the real checkpoints in ../shared/models, whose tests are otherwise skipped where
+    /// they are absent.
     #[arg(long)]
     real: bool,
 }
@@ -38,7 +41,8 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     if let Some(device) = args.device.as_deref().filter(|&d| d != "flex") {
         return on_device(sh, device);
     }
-    // nextest isolates tests in processes and runs them in parallel across binaries, but does not know doctests.
+    // nextest isolates tests in processes and runs them in parallel across binaries, but does not
+    // know doctests.
     if workspace::runs(sh, "cargo", &["nextest", "--version"]) {
         cmd!(
             sh,
@@ -82,8 +86,9 @@ fn examples(sh: &Shell) -> Result<()> {
     run("lookup", &[&users, "100"])
 }
 
-/// Plain `cargo test`, because nextest's process for each test would create the device and compile its shaders anew
-/// each time; one thread, because tests that share one software adapter only slow one another down.
+/// Plain `cargo test`, because nextest's process for each test would create the device and compile
+/// its shaders anew each time; one thread, because tests that share one software adapter only slow
+/// one another down.
 fn on_device(sh: &Shell, device: &str) -> Result<()> {
     let locked = workspace::locked();
     let packages = ["e2p-model", "e2p-prefix", "e2p-train"];
@@ -104,7 +109,7 @@ fn on_device(sh: &Shell, device: &str) -> Result<()> {
     let status = cmd!(sh, "cargo test {locked...} {packages...} --features {features} --lib --tests -- --test-threads=1").run();
     ensure!(
         status.is_ok(),
-        crate::Failed(format!(
+        crate::workspace::Failed(format!(
             "the tests on `{device}` failed; the message above says whether it was the build, the driver or a test"
         ))
     );

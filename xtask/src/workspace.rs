@@ -1,4 +1,5 @@
-//! What the commands share: a shell at the workspace root, the tensor crates and the backends by name.
+//! What the commands share: a shell at the workspace root, how a check fails, the tensor crates and the backends by
+//! name.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,19 @@ pub(crate) const TENSOR_CRATES: [&str; 4] = ["e2p-model", "e2p-prefix", "e2p-tra
 
 /// Backend features; each is burn's feature of the same name.
 pub(crate) const BACKENDS: [&str; 5] = ["flex", "wgpu", "vulkan", "metal", "cuda"];
+
+/// A check that ran and found problems: exit code 1. Any other error means that the check could not
+/// run: 2.
+#[derive(Debug)]
+pub(crate) struct Failed(pub(crate) String);
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failed {}
 
 /// The workspace root, whatever directory the command was started in.
 pub(crate) fn root() -> &'static Path {

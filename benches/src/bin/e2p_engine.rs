@@ -1,5 +1,5 @@
-//! This project as an engine of `cargo xtask bench compare`: `e2p_engine STORAGE DIR CASE` runs one case and prints one line of JSON;
-//! `e2p_engine machine` measures what the machine can do at most.
+//! This project as an engine of `cargo xtask bench compare`: `e2p_engine STORAGE DIR CASE` runs one
+//! case and prints one line of JSON; `e2p_engine machine` measures what the machine can do at most.
 #![allow(missing_docs, clippy::print_stdout)]
 
 use std::path::Path;
@@ -139,7 +139,8 @@ fn main() -> Fallible<()> {
     Ok(())
 }
 
-/// Prints how fast all cores together read memory, and how fast the frozen stack's product is where nothing is in its way.
+/// Prints how fast all cores together read memory, and how fast the frozen stack's product is where
+/// nothing is in its way.
 fn machine() -> Fallible<()> {
     let best = |f: &mut dyn FnMut()| {
         let seconds = (0..12).map(|_| {
@@ -256,7 +257,8 @@ fn decode(decoder: &Decoder, case: &Case) -> Fallible<(Vec<f64>, Vec<f64>)> {
     })
 }
 
-/// The default projector for users of 256 numbers; weights differ between engines, so that only the size of the results is compared.
+/// The default projector for users of 256 numbers; weights differ between engines, so that only the
+/// size of the results is compared.
 fn project(case: &Case, device: &Device) -> Fallible<(Vec<f64>, Vec<f64>)> {
     const BATCH: usize = 4096;
     const RMS: f32 = 0.02;

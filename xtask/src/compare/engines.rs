@@ -67,7 +67,8 @@ const fn engine(
 }
 
 impl Program {
-    /// Whether it has what a case of this kind needs: candle's Llama and llama.cpp give no gradients, llama.cpp has no projector.
+    /// Whether it has what a case of this kind needs: candle's Llama and llama.cpp give no
+    /// gradients, llama.cpp has no projector.
     pub(super) fn has(self, kind: &str) -> bool {
         match self {
             Self::PyTorch | Self::Own => true,

@@ -1,7 +1,9 @@
-//! `bench compare`: engines as sub-processes on the same cases, their results compared before their times are accepted.
+//! `bench compare`: engines as sub-processes on the same cases, their results compared before their
+//! times are accepted.
 //!
-//! The cases stand in `benches/compare/cases.toml`. Every engine gets a case as JSON and prints seconds, a checksum and its peak memory. An
-//! engine whose checksum is not that of PyTorch in f32 has computed something else, and its time is refused.
+//! The cases stand in `benches/compare/cases.toml`. Every engine gets a case as JSON and prints
+//! seconds, a checksum and its peak memory. An engine whose checksum is not that of PyTorch in f32
+//! has computed something else, and its time is refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,7 +56,8 @@ pub(crate) fn run(sh: &Shell, part: Part<'_>) -> Result<()> {
         "cargo build --release {locked...} -p e2p-bench -p e2p-cli {features...}"
     )
     .run()?;
-    // burn's own variable for our engine; PyTorch's takes CUDA where anything but the CPU is asked for.
+    // burn's own variable for our engine; PyTorch's takes CUDA where anything but the CPU is asked
+    // for.
     let _device = device.map(|device| sh.push_env("BURN_DEVICE", device));
     if device.is_none()
         && only.is_none_or(|only| only.starts_with("candle"))
@@ -140,7 +143,8 @@ fn build_candle(sh: &Shell) -> Result<()> {
     .context("building candle's engine")
 }
 
-/// Runs one engine on one case; a cold start is as many processes as there are repeats, timed from outside.
+/// Runs one engine on one case; a cold start is as many processes as there are repeats, timed from
+/// outside.
 fn measure(sh: &Shell, program: &[&str], width: &str, model: &Path, case: &Value) -> Result<Found> {
     let case_json = case.to_string();
     let (program, before) = program.split_first().context("a program")?;

@@ -1,4 +1,5 @@
-//! Links between the documents: every relative link leads to a file, and every `#heading` to a heading of it.
+//! Links between the documents: every relative link leads to a file, and every `#heading` to a
+//! heading of it.
 
 use std::path::Path;
 

@@ -4,7 +4,8 @@ use cargo_metadata::{DependencyKind, Package};
 
 use crate::workspace::{BACKENDS, TENSOR_CRATES};
 
-/// The allowed edges: arrows point from the specific to the general. A new edge is a change of architecture.
+/// The allowed edges: arrows point from the specific to the general. A new edge is a change of
+/// architecture.
 const EDGES: [(&str, &[&str]); 7] = [
     ("e2p-data", &[]),
     ("e2p-model", &[]),
@@ -21,8 +22,8 @@ const EDGES: [(&str, &[&str]); 7] = [
     ("xtask", &[]),
 ];
 
-/// External crates that only some of ours may use: the command line's tools stay out of the libraries, the network
-/// stays in one place, and e2p-data never learns the word tensor.
+/// External crates that only some of ours may use: the command line's tools stay out of the
+/// libraries, the network stays in one place, and e2p-data never learns the word tensor.
 const EXTERNAL: [(&str, &[&str]); 5] = [
     ("anyhow", &["e2p-cli", "xtask"]),
     ("clap", &["e2p-cli", "xtask"]),
@@ -40,7 +41,8 @@ const EXTERNAL: [(&str, &[&str]); 5] = [
     ),
 ];
 
-/// What `flex` may switch on besides `burn/flex`: with burn's default features off they are not implied.
+/// What `flex` may switch on besides `burn/flex`: with burn's default features off they are not
+/// implied.
 const FLEX_EXTRAS: [&str; 4] = ["burn/simd", "burn/rayon", "burn/extension", "burn/x86-v4"];
 
 pub(super) fn problems(packages: &[Package]) -> Vec<String> {
@@ -89,7 +91,8 @@ fn edge(from: &str, to: &str, development: bool) -> Option<String> {
     (!allowed).then(|| format!("{from}/Cargo.toml: must not depend on `{to}`"))
 }
 
-/// `x = ["burn/x"]` and the same name one level down, for every tensor crate that is used; nothing else.
+/// `x = ["burn/x"]` and the same name one level down, for every tensor crate that is used; nothing
+/// else.
 fn forwarding(
     package: &str,
     backend: &str,

@@ -1,17 +1,21 @@
-//! `tidy`: the rules of ARCHITECTURE and STYLE that no compiler checks, each with the line that breaks it.
+//! `tidy`: the rules of ARCHITECTURE and STYLE that no compiler checks, each with the line that
+//! breaks it.
 
+mod cycles;
 mod links;
 mod manifests;
 mod sources;
+mod unsafe_code;
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use xshell::Shell;
 
-use crate::{Failed, workspace};
+use crate::workspace::{self, Failed};
 
-/// Crates whose `src` must not print: a report goes out as a value, and the command line decides what to show.
+/// Crates whose `src` must not print: a report goes out as a value, and the command line decides
+/// what to show.
 const QUIET_CRATES: [&str; 4] = ["e2p-model", "e2p-prefix", "e2p-data", "e2p-train"];
 
 pub(crate) fn run(_: &Shell) -> Result<()> {
@@ -22,6 +26,17 @@ pub(crate) fn run(_: &Shell) -> Result<()> {
         .exec();
     let metadata = metadata.context("cargo metadata failed")?;
     let mut problems = manifests::problems(&metadata.packages);
+    for package in &metadata.packages {
+        let folder = package.manifest_path.with_file_name("");
+        let sources = folder.join("src");
+        let name = sources.strip_prefix(root).unwrap_or(&sources).as_str();
+        problems.extend(cycles::problems(
+            &package.name,
+            name,
+            sources.as_std_path(),
+        )?);
+        problems.extend(unsafe_code::problems(&package.name, folder.as_std_path())?);
+    }
     let mut warnings = Vec::new();
     let files = workspace::files(root, &|path| {
         path.extension().is_some_and(|e| e == "rs" || e == "md")

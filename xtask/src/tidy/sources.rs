@@ -121,7 +121,8 @@ fn contains_word(code: &str, word: &str) -> bool {
         .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
 }
 
-/// `Other`, `Unknown` and any variant that is nothing but a string: they tell a caller nothing to act on.
+/// `Other`, `Unknown` and any variant that is nothing but a string: they tell a caller nothing to
+/// act on.
 fn nameless_variant(code: &str) -> Option<&str> {
     let end = code
         .find(|c: char| !c.is_alphanumeric())

@@ -1,6 +1,8 @@
-//! candle as an engine of `cargo xtask bench compare`: `candle-engine f32 DIR CASE` runs one case and prints one line of JSON.
+//! candle as an engine of `cargo xtask bench compare`: `candle-engine f32 DIR CASE` runs one case
+//! and prints one line of JSON.
 //!
-//! Its `Llama` gives the logits of the last position only, so that it cannot be trained through; it is measured where it can be.
+//! Its `Llama` gives the logits of the last position only, so that it cannot be trained through; it
+//! is measured where it can be.
 
 use std::path::Path;
 use std::time::Instant;
@@ -119,7 +121,8 @@ fn main() -> Fallible<()> {
     Ok(())
 }
 
-/// The default projector; weights differ between engines, so that only the size of the results is compared.
+/// The default projector; weights differ between engines, so that only the size of the results is
+/// compared.
 fn project(case: &Case) -> Fallible<(Vec<f64>, Vec<f64>)> {
     const BATCH: usize = 4096;
     let variables = VarMap::new();
