@@ -1,19 +1,69 @@
 //! `e2p eval`: every condition on the same examples, as a table, `report.json` and `report.html`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::Args;
 use e2p_data::Split;
 use e2p_train::{
     Condition, EvalOptions, EvalProgress, Inputs, RunDir, Stage, TrainError, evaluate, open_run,
 };
 
-use crate::args::{EvalArgs, GlobalArgs};
+use crate::args::GlobalArgs;
 use crate::backbone::{load_options, resolve};
 use crate::device;
 use crate::interrupt::{self, Interrupted};
 use crate::output::Output;
 use crate::progress::Progress;
+
+/// `e2p eval`.
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// Directory of a finished run
+    pub(crate) run: PathBuf,
+    /// Conditions to compare, separated by commas; all that the run and its data allow if not given
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub(crate) conditions: Vec<String>,
+    /// Split to evaluate on; test if there is one, else valid
+    #[arg(long, value_name = "SPLIT")]
+    pub(crate) split: Option<String>,
+    /// Only the first N examples; 0 for all
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) limit: usize,
+    /// Rank the candidates of at most N examples; 0 for none
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    pub(crate) candidates: usize,
+    /// Generate answers for at most N examples; 0 for none
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub(crate) generate: usize,
+    /// Rank the whole catalogue for at most N examples, where items are recommended; 0 for none
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub(crate) catalogue: usize,
+    /// Width of the beam search that is constrained to the catalogue; 0 for none
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub(crate) beam: usize,
+    /// User vectors of a factorization as a baseline, their items beside them (FILE.items.safetensors); the run's own if they have items
+    #[arg(long, value_name = "FILE")]
+    pub(crate) als: Option<PathBuf>,
+    /// A run of the `soft_prompt` control; RUN/soft_prompt if it is there
+    #[arg(long, value_name = "RUN")]
+    pub(crate) soft_prompt: Option<PathBuf>,
+    /// Other user embeddings than those of training, such as a later version of the same space
+    #[arg(long, value_name = "FILE")]
+    pub(crate) users: Option<PathBuf>,
+    /// The space of those embeddings where the file does not say it
+    #[arg(long, value_name = "NAME", requires = "users")]
+    pub(crate) space: Option<String>,
+    /// Standard deviations of noise on the standardised embeddings, separated by commas: the first for every figure, all for a drift curve
+    #[arg(long, default_value = "0", value_delimiter = ',', value_name = "S")]
+    pub(crate) embedding_noise: Vec<f32>,
+    /// Bootstrap resamples of the users
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub(crate) resamples: usize,
+    /// Directory for report.json and report.html; RUN if not given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
 
 /// Evaluates the run.
 pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs, output: &mut Output) -> anyhow::Result<()> {

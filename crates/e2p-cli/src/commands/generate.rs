@@ -2,20 +2,84 @@
 //!
 //! One prompt streams; a file of prompts is generated in batches and written in input order.
 
+use std::path::PathBuf;
+
 use std::ops::ControlFlow;
 
+use clap::Args;
 use e2p_model::{
     Finish, GenerateRequest, Generation, Generator, Guidance, SamplingConfig, StopConditions,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::args::{GenerateArgs, GlobalArgs};
+use crate::args::{BackboneArgs, GlobalArgs, PersonalArgs};
 use crate::backbone::{Backbone, PromptText};
 use crate::inputs::Inputs;
 use crate::interrupt::{self, Interrupted};
 use crate::lines::{self, LineErrors};
 use crate::output::Output;
 use crate::progress::Progress;
+
+/// `e2p generate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Input line: {\"prompt\": str, \"user\"?: str}\n\
+    Output line with --input or --json: {\"text\", \"ids\": [new ids], \"finish\": \"stop\"|\"length\", \"user\"?}.\n\
+    One prompt without --json streams its text.")]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["prompt", "input"]))]
+pub(crate) struct GenerateArgs {
+    #[command(flatten)]
+    pub(crate) backbone: BackboneArgs,
+    /// The prompt
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    /// The user who asks, where a line names nobody
+    #[arg(
+        long,
+        value_name = "ID",
+        requires = "adapter",
+        help_heading = "Personalization"
+    )]
+    pub(crate) user: Option<String>,
+    /// How strongly the user counts: 1 as trained, 0 the cold-start user, above 1 amplified (twice the work unless 1)
+    #[arg(
+        long,
+        default_value_t = 1.0,
+        value_name = "W",
+        requires = "adapter",
+        allow_negative_numbers = true,
+        help_heading = "Personalization"
+    )]
+    pub(crate) strength: f32,
+    /// JSON lines with `prompt`; `-` reads stdin
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) input: Option<PathBuf>,
+    /// Render prompts with the tokenizer's chat template
+    #[arg(long)]
+    pub(crate) chat: bool,
+    /// Most new tokens for a prompt; if not given, 128 or what the context has room for
+    #[arg(long, value_name = "N")]
+    pub(crate) max_new_tokens: Option<usize>,
+    /// Divides the logits before a token is drawn; 0 takes the most likely token
+    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    pub(crate) temperature: f32,
+    /// Draw among the K most likely tokens
+    #[arg(long, value_name = "K")]
+    pub(crate) top_k: Option<usize>,
+    /// Draw among the most likely tokens that together reach probability P
+    #[arg(long, value_name = "P")]
+    pub(crate) top_p: Option<f32>,
+    /// Draw among tokens at least P times as likely as the most likely one
+    #[arg(long, value_name = "P")]
+    pub(crate) min_p: Option<f32>,
+    /// Above 1, tokens that occurred become less likely
+    #[arg(long, default_value_t = 1.0, value_name = "R")]
+    pub(crate) repetition_penalty: f32,
+    /// End the text before this string; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stop: Vec<String>,
+    #[command(flatten)]
+    pub(crate) personal: PersonalArgs,
+}
 
 /// New tokens where `--max-new-tokens` is not given and the context has room.
 const DEFAULT_NEW_TOKENS: usize = 128;

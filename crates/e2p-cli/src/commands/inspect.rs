@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use burn::module::Module;
 use burn::tensor::Device;
+use clap::Args;
 use e2p_data::{DataDir, UserEmbeddings};
 use e2p_model::{
     Checkpoint, DecoderConfig, Positions, RotaryScaling, Tokenizer, parse_config, read_json,
@@ -15,10 +16,18 @@ use e2p_prefix::Adapter;
 use e2p_train::{MetricsLine, RunDir};
 use serde_json::{Map, Value, json};
 
-use crate::args::{GlobalArgs, InspectArgs};
+use crate::args::GlobalArgs;
 use crate::backbone::resolve;
 use crate::output::Output;
 use crate::report::hinted;
+
+/// `e2p inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A backbone (or its hub id), an adapter, a run, a data directory or a file of user embeddings
+    #[arg(value_name = "PATH")]
+    pub(crate) path: String,
+}
 
 /// What was found, in the order in which it is shown. Preferred variable name: `facts`.
 type Facts = Map<String, Value>;

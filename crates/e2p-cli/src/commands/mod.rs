@@ -1,20 +1,21 @@
 //! The verbs, one file each.
 
-mod completions;
+pub(crate) mod completions;
 mod devices;
-mod embed;
-mod eval;
-mod generate;
-mod inspect;
-mod man;
-mod prepare;
-mod pretrain;
-mod quickstart;
-mod recipe;
-mod score;
-mod train;
+pub(crate) mod embed;
+pub(crate) mod eval;
+pub(crate) mod generate;
+pub(crate) mod inspect;
+pub(crate) mod man;
+pub(crate) mod prepare;
+pub(crate) mod pretrain;
+pub(crate) mod quickstart;
+pub(crate) mod recipe;
+pub(crate) mod score;
+pub(crate) mod train;
 
 use anyhow::Context;
+use clap::CommandFactory;
 
 use crate::args::{Cli, Command};
 use crate::output::Output;
@@ -38,8 +39,8 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> anyhow::Result<Outcome> {
         Command::Recipe(command) => return recipe::run(command, output),
         Command::Inspect(args) => inspect::run(args, &cli.global, output)?,
         Command::Devices => devices::run(output)?,
-        Command::Completions(args) => completions::run(args, output)?,
-        Command::Man(args) => man::run(args, output)?,
+        Command::Completions(args) => completions::run(args, Cli::command(), output)?,
+        Command::Man(args) => man::run(args, Cli::command(), output)?,
     }
     output.flush()?;
     Ok(Outcome::Done)

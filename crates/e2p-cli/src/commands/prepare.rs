@@ -1,8 +1,9 @@
 //! `e2p prepare`: raw files to a data directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::{Args, ValueEnum};
 use e2p_data::interactions::{Columns, HoldOut, Interactions, InteractionsOptions};
 use e2p_data::jsonl::{Jsonl, JsonlOptions};
 use e2p_data::lamp::{Lamp, LampOptions};
@@ -14,9 +15,175 @@ use e2p_data::{
     SplitRule, parse_time, prepare,
 };
 
-use crate::args::{GlobalArgs, PrepareArgs, PrepareTask, SplitArgs};
+use crate::args::GlobalArgs;
 use crate::output::Output;
 use crate::progress::Progress;
+
+/// `e2p prepare`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An input is PATH, or SPLIT=PATH (train, valid, test), or all=PATH for a file that is not one split.\n\
+    personachat: ParlAI text, the CSV of dialogues, Synthetic-Persona-Chat CSV, the Hugging Face JSON.\n\
+    pens: the directory with news.tsv, train.tsv, valid.tsv, personalized_test.tsv, or some of these files.\n\
+    mind: directories with news.tsv and behaviors.tsv, such as MINDsmall_train and MINDsmall_dev.\n\
+    lamp: *_questions.json with their *_outputs.json beside them, or a directory of both; one of LaMP-1 to 7 at a time.\n\
+    interactions: events as CSV, TSV, JSON lines or Parquet with columns user, item and perhaps weight, time, text, tags;\n\
+    or the directory of Last.fm HetRec 2011.\n\
+    jsonl: lines with user, prompt (text or messages), target and perhaps candidates, profile, item, split, time."
+)]
+pub(crate) struct PrepareArgs {
+    /// What the files are
+    #[arg(value_enum)]
+    pub(crate) task: PrepareTask,
+    /// Files to read
+    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    pub(crate) input: Vec<String>,
+    /// The data directory to write
+    #[arg(long, value_name = "DATA")]
+    pub(crate) out: PathBuf,
+    /// Replace a data directory that is there, once the new one is complete
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Keep examples that repeat user, prompt and target
+    #[arg(long)]
+    pub(crate) keep_duplicates: bool,
+    /// Longest line, quoted record or JSON element
+    #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
+    pub(crate) max_line_bytes: usize,
+    /// Made-up users for each training example, added to it: one text of their profile is a statement of the answer, the others are from elsewhere in
+    /// the training split. For data sets with profile texts and few users
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) pseudo_users: u32,
+    /// Leave candidates out (personachat, mind, lamp, jsonl)
+    #[arg(long)]
+    pub(crate) no_candidates: bool,
+    /// Texts that a profile keeps at most; if not given, 20 for interactions, 50 for pens, mind and lamp, all for jsonl
+    #[arg(long, value_name = "N")]
+    pub(crate) profile_items: Option<usize>,
+    /// Items of a history or a row that become training targets at most (interactions, pens, mind)
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub(crate) train_targets: usize,
+    /// The prompt of every example (interactions, mind), or that around {body} (pens)
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    /// Keep lower-cased, tokenised text as it is
+    #[arg(long, help_heading = "personachat")]
+    pub(crate) raw_text: bool,
+    /// Contract this share of the pairs such as `I am` in a CSV of dialogues, which has no contractions where ParlAI's files have them in half of the places
+    #[arg(
+        long,
+        default_value_t = 0,
+        value_name = "PERCENT",
+        value_parser = clap::value_parser!(u8).range(0..=100),
+        conflicts_with = "raw_text",
+        help_heading = "personachat"
+    )]
+    pub(crate) contract: u8,
+    /// Utterances that a prompt keeps, the latest; 0 for all
+    #[arg(
+        long,
+        default_value_t = 5,
+        value_name = "N",
+        help_heading = "personachat"
+    )]
+    pub(crate) history: usize,
+    /// Words of an article that a prompt keeps; 0 for all
+    #[arg(long, default_value_t = 500, value_name = "N", help_heading = "pens")]
+    pub(crate) body_words: usize,
+    /// Hold out everything from some time on instead of each user's last items
+    #[arg(long, help_heading = "interactions")]
+    pub(crate) temporal: bool,
+    /// Drop users with fewer distinct items
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        help_heading = "interactions"
+    )]
+    pub(crate) min_user_items: usize,
+    /// Drop items with fewer distinct users
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        help_heading = "interactions"
+    )]
+    pub(crate) min_item_users: usize,
+    /// The target: {text}, {tags} and {item} are filled in
+    #[arg(
+        long,
+        default_value = "{text}",
+        value_name = "TEMPLATE",
+        help_heading = "interactions"
+    )]
+    pub(crate) target: String,
+    /// A column's name in the files, such as user=listener_id or weight=plays; may be given several times
+    #[arg(long, value_name = "FIELD=NAME", help_heading = "interactions")]
+    pub(crate) column: Vec<String>,
+    #[command(flatten)]
+    pub(crate) split: SplitArgs,
+    #[command(flatten)]
+    pub(crate) about: AboutArgs,
+}
+
+/// Who decides where an example goes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Splits")]
+pub(crate) struct SplitArgs {
+    /// Split by user, whatever the source says
+    #[arg(long, conflicts_with_all = ["valid_from", "test_from"])]
+    pub(crate) split_by_user: bool,
+    /// Split by time: from here on it is test; a date or a number in the source's own unit
+    #[arg(long, value_name = "TIME")]
+    pub(crate) test_from: Option<String>,
+    /// With --test-from: from here on it is validation
+    #[arg(long, value_name = "TIME", requires = "test_from")]
+    pub(crate) valid_from: Option<String>,
+    /// Share of the users for validation, where users decide
+    #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
+    pub(crate) valid: f64,
+    /// Share of the users for the test, where users decide
+    #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
+    pub(crate) test: f64,
+    /// Share of the users of a given training file that go to validation instead
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub(crate) valid_from_train: f64,
+}
+
+/// What the owner of one's own files says of them.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "About the data")]
+pub(crate) struct AboutArgs {
+    /// Name of the data set
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// Licence of the data
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) licence: Option<String>,
+    /// What a publication should cite
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) citation: Option<String>,
+    /// What the owners ask beyond that
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) use_limits: Option<String>,
+}
+
+/// What `e2p prepare` reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrepareTask {
+    /// Persona-Chat dialogues
+    Personachat,
+    /// Personalised headlines
+    Pens,
+    /// The next click on a news article
+    Mind,
+    /// One of the seven tasks of LaMP
+    Lamp,
+    /// Users and items: music, podcasts, anything
+    Interactions,
+    /// One's own lines: chats, questions with candidates, anything
+    Jsonl,
+}
 
 /// Reads, splits and writes.
 pub(crate) fn run(

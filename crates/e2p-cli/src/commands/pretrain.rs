@@ -1,15 +1,32 @@
 //! `e2p pretrain`: a small backbone from scratch.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::Args;
 use e2p_train::{PretrainRecipe, PretrainSummary, pretrain};
 
-use crate::args::{GlobalArgs, PretrainArgs};
+use crate::args::GlobalArgs;
 use crate::device;
 use crate::interrupt::{self, Interrupted};
 use crate::output::Output;
 use crate::training::TrainProgress;
+
+/// `e2p pretrain`.
+#[derive(Debug, Args)]
+pub(crate) struct PretrainArgs {
+    /// `small`, the default shape, or a TOML file with some of its keys
+    pub(crate) recipe: String,
+    /// Text files; paragraphs (blocks between empty lines) are documents
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    pub(crate) text: Vec<PathBuf>,
+    /// Change a value of the recipe, such as steps=500; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Directory of the new backbone
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
 
 /// Trains tokenizer and backbone and writes a Hugging Face directory.
 pub(crate) fn run(

@@ -1,14 +1,26 @@
 //! `e2p quickstart`: the whole method on a synthetic world, with nothing to download and nothing to prepare.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::Args;
 use e2p_prefix::Method;
 use e2p_train::{EvalOptions, PretrainRecipe, Recipe, Start, World, WorldSize};
 
-use crate::args::{GlobalArgs, QuickstartArgs};
+use crate::args::GlobalArgs;
 use crate::commands::{eval, pretrain, train};
 use crate::output::Output;
+
+/// `e2p quickstart`.
+#[derive(Debug, Args)]
+pub(crate) struct QuickstartArgs {
+    /// Directory for everything that is made
+    #[arg(long, default_value = "e2p-quickstart", value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Replace an older quick start in DIR
+    #[arg(long)]
+    pub(crate) force: bool,
+}
 
 /// Makes the world, the backbone, the projector and the report.
 pub(crate) fn run(

@@ -1,11 +1,34 @@
 //! `e2p recipe`: lists, shows and checks training recipes.
 
+use clap::{Args, Subcommand};
 use e2p_train::{Recipe, SHIPPED, TrainError};
 use serde_json::json;
 
-use crate::args::RecipeCommand;
 use crate::output::Output;
 use crate::report::Outcome;
+
+/// `e2p recipe`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecipeCommand {
+    /// Names of the shipped recipes
+    List,
+    /// The resolved recipe as TOML, every key present
+    Show(RecipeArgs),
+    /// Whether a recipe can be used; every problem at once
+    Check(RecipeArgs),
+    /// JSON Schema of a recipe, for editors: every key with its default and what it does
+    Schema,
+}
+
+/// `e2p recipe show` and `check`.
+#[derive(Debug, Args)]
+pub(crate) struct RecipeArgs {
+    /// A shipped recipe or a TOML file
+    pub(crate) recipe: String,
+    /// Change a value, such as optim.lr=3e-4; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
 
 /// Answers the question.
 pub(crate) fn run(command: &RecipeCommand, output: &mut Output) -> anyhow::Result<Outcome> {

@@ -3,14 +3,17 @@
 //! Lines are computed in batches of similar length and written in input order. Lines with the same prompt share one pass
 //! over it, as the candidates of a ranking do. The head is applied to target positions only.
 
+use std::path::PathBuf;
+
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use clap::Args;
 use e2p_model::burn::tensor::{Int, Tensor, TensorData, s};
 use e2p_model::{Padding, TargetScores, pad_rows};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{GlobalArgs, ScoreArgs};
+use crate::args::{BackboneArgs, GlobalArgs, PersonalArgs};
 use crate::backbone::{Backbone, PromptText};
 use crate::inputs::{Inputs, PromptIds};
 use crate::interrupt;
@@ -18,6 +21,25 @@ use crate::lines::{self, LineErrors};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::report::hinted;
+
+/// `e2p score`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Input line: {\"prompt\": str, \"target\": str, \"user\"?: str}\n\
+    Output line: {\"logprob\": sum, \"tokens\": n, \"token_logprobs\": [...]}, natural logarithms, in input order."
+)]
+pub(crate) struct ScoreArgs {
+    #[command(flatten)]
+    pub(crate) backbone: BackboneArgs,
+    /// JSON lines with `prompt` and `target`; `-` reads stdin
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) input: PathBuf,
+    /// Render prompts with the tokenizer's chat template
+    #[arg(long)]
+    pub(crate) chat: bool,
+    #[command(flatten)]
+    pub(crate) personal: PersonalArgs,
+}
 
 /// Lines that are sorted by length together and held as results at most.
 const WINDOW: usize = 4096;

@@ -1,18 +1,45 @@
 //! `e2p train`: the projector.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::Args;
 use e2p_prefix::Method;
 use e2p_train::{Inputs, Recipe, RunDir, Start, TrainSummary};
 use serde_json::json;
 
-use crate::args::{GlobalArgs, TrainArgs};
+use crate::args::GlobalArgs;
 use crate::backbone::{load_options, resolve};
 use crate::device;
 use crate::interrupt::Interrupted;
 use crate::output::Output;
 use crate::training::TrainProgress;
+
+/// `e2p train`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Ctrl-C finishes the step and saves; `e2p train --resume --out RUN` goes on from there, also after a crash."
+)]
+pub(crate) struct TrainArgs {
+    /// A shipped recipe (see `e2p recipe list`) or a TOML file; with --resume the run's own if not given
+    #[arg(required_unless_present = "resume")]
+    pub(crate) recipe: Option<String>,
+    /// Change a value of the recipe, such as optim.lr=3e-4; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Directory of the run
+    #[arg(long, value_name = "RUN")]
+    pub(crate) out: PathBuf,
+    /// Go on with the run in RUN
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) resume: bool,
+    /// Remove an older run in RUN first
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Afterwards train the `soft_prompt` control with the same budget into RUN/soft_prompt
+    #[arg(long)]
+    pub(crate) baseline: bool,
+}
 
 /// Where the control of a run is trained to, and looked for.
 pub(crate) const SOFT_PROMPT: &str = "soft_prompt";

@@ -2,19 +2,84 @@
 
 mod text;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::{Args, Subcommand, ValueEnum};
 use e2p_data::als::{AlsOptions, InteractionMatrix, factorize, held_out_recall};
 use e2p_data::embeddings::{AlignMethod, AlignReport, Aligner};
 use e2p_data::{DataDir, Observer, Split, UserEmbeddings};
 use e2p_train::{MlpAligner, MlpAlignerOptions};
 use serde_json::json;
 
-use crate::args::{Alignment, EmbedAlignArgs, EmbedCommand, EmbedInteractionsArgs, GlobalArgs};
+use crate::args::GlobalArgs;
 use crate::device;
 use crate::interrupt;
 use crate::output::Output;
 use crate::progress::Progress;
+use text::EmbedTextArgs;
+
+/// `e2p embed`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EmbedCommand {
+    /// From the users' profile text, with a sentence encoder or a language model
+    Text(EmbedTextArgs),
+    /// From what users did, by implicit-feedback ALS
+    Interactions(EmbedInteractionsArgs),
+    /// From embeddings of another version, mapped to the space that an adapter was trained on
+    Align(EmbedAlignArgs),
+}
+
+/// `e2p embed interactions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Writes FILE for the users and FILE's stem with `.items` for the items.")]
+pub(crate) struct EmbedInteractionsArgs {
+    /// Data directory made by `e2p prepare interactions`
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    /// User embeddings to write, `.safetensors`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Numbers per user and item
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub(crate) dim: usize,
+    /// How often users and items are solved
+    #[arg(long, default_value_t = 15, value_name = "N")]
+    pub(crate) iterations: usize,
+    /// How much a weight adds to the confidence
+    #[arg(long, default_value_t = 1.0, value_name = "A")]
+    pub(crate) alpha: f32,
+    /// Weight of the squared norms
+    #[arg(long, default_value_t = 10.0, value_name = "R")]
+    pub(crate) regularization: f32,
+}
+
+/// `e2p embed align`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The map is fitted to the users that both files know, and applied to all of NEW. The result says that it is of OLD's space."
+)]
+pub(crate) struct EmbedAlignArgs {
+    /// Embeddings of the new version
+    #[arg(long, value_name = "NEW")]
+    pub(crate) from: PathBuf,
+    /// Embeddings of the old version, for at least 20 of the same users
+    #[arg(long, value_name = "OLD")]
+    pub(crate) to: PathBuf,
+    /// Embeddings to write, `.safetensors`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// procrustes: a rotation and a scale, for the same model trained anew; affine: any matrix, for another model; mlp: a matrix and a small network, where affine misses much and users are many
+    #[arg(long, value_enum, default_value_t = Alignment::Affine, value_name = "METHOD", hide_possible_values = true)]
+    pub(crate) method: Alignment,
+}
+
+/// `--method` of `e2p embed align`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Alignment {
+    Procrustes,
+    Affine,
+    Mlp,
+}
 
 /// Held-out items count as found among this many.
 const RECALL_AT: usize = 50;

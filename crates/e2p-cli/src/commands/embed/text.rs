@@ -5,18 +5,38 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::Args;
 use e2p_data::{DataDir, UserEmbeddings};
 use e2p_model::{Checkpoint, TextEncoder, Tokenizer};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{WINDOW, check_out, fnv_1a};
-use crate::args::{EmbedTextArgs, GlobalArgs};
+use crate::args::GlobalArgs;
 use crate::backbone::{load_options, resolve};
 use crate::device;
 use crate::interrupt;
 use crate::output::Output;
 use crate::progress::Progress;
+
+/// `e2p embed text`.
+#[derive(Debug, Args)]
+#[command(after_help = "Interrupted, the same command goes on where it stopped.")]
+pub(crate) struct EmbedTextArgs {
+    /// Sentence-transformers directory of the BERT family, such as all-MiniLM-L6-v2, or a language model's, whose last hidden states are
+    /// averaged
+    #[arg(long, value_name = "DIR")]
+    pub(crate) encoder: String,
+    /// Data directory whose users have profiles
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    /// Embeddings to write, `.safetensors`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Users that are embedded together
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch_size: u16,
+}
 
 /// Makes the embeddings.
 pub(super) fn run(
