@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use e2p_bench::random_decoder;
 use e2p_model::{DecoderConfig, Keep, TargetScores};
-use e2p_prefix::{SplicedBatch, SplicedRow, prefill};
+use e2p_prefix::{SplicedBatch, SplicedRow};
 
 const ROWS: usize = 8;
 const PROMPT: usize = 96;
@@ -31,7 +31,7 @@ fn step(c: &mut Criterion) {
     for (name, slot) in [("after_bos", 1), ("before_target", PROMPT)] {
         let rows = vec![SplicedRow::new(&prompt, slot, &target); ROWS];
         let before: Vec<&[u32]> = rows.iter().map(|row| row.before.as_slice()).collect();
-        let cache = prefill(&decoder, &before).expect("ids");
+        let cache = decoder.prefill(&before).expect("ids");
         let batch = SplicedBatch::new(&decoder, &rows, Some(cache)).expect("ids");
         group.bench_function(BenchmarkId::from_parameter(name), |b| {
             b.iter(|| {

@@ -11,11 +11,7 @@ use crate::workspace::Failed;
 use crate::workspace::{self, BACKENDS, TENSOR_CRATES};
 
 /// Features that are not backends, checked on top of the CPU backend.
-const OTHERS: [(&str, &str); 3] = [
-    ("e2p-model", "tokenizer"),
-    ("e2p-prefix", "llama"),
-    ("e2p-cli", "hub"),
-];
+const OTHERS: [(&str, &str); 2] = [("e2p-model", "tokenizer"), ("e2p-cli", "hub")];
 
 /// burn's build-time dependency that downloads LLVM.
 const BUNDLER: &str = "tracel-llvm-bundler";

@@ -77,13 +77,17 @@ fn examples(sh: &Shell) -> Result<()> {
         "greedy",
         &["crates/e2p-model/tests/golden/llama", "Once upon a time"],
     )?;
-    run("personalize", &["crates/e2p-model/tests/golden/llama"])?;
-    run("train_and_evaluate", &["--tiny"])?;
     let folder = sh.create_temp_dir()?;
-    let users = folder.path().join("users.safetensors");
-    let users = users.to_string_lossy();
-    run("lookup", &["--make", "1000", "16", &users])?;
-    run("lookup", &[&users, "100"])
+    let made = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    run("train_and_evaluate", &["--tiny", "--out", &made("")])?;
+    let (backbone, users) = (made("backbone"), made("users.safetensors"));
+    run(
+        "personalize",
+        &[&backbone, &made("run"), &users, "test-0000"],
+    )?;
+    let many = made("many.safetensors");
+    run("lookup", &["--make", "1000", "16", &many])?;
+    run("lookup", &[&many, "100"])
 }
 
 /// Plain `cargo test`, because nextest's process for each test would create the device and compile

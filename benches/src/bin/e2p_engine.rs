@@ -8,8 +8,7 @@ use std::time::Instant;
 use burn::tensor::{DType, Device, Tensor, TensorData, s};
 use e2p_bench::peak_memory_mib;
 use e2p_model::{Decoder, Keep, LoadOptions, MatmulPrecision, Padding, TargetScores};
-use e2p_prefix::{ProjectorConfig, SplicedRow};
-use e2p_train::EarlierStore;
+use e2p_prefix::{PrefillCache, ProjectorConfig, SplicedRow};
 use serde::{Deserialize, Serialize};
 
 #[global_allocator]
@@ -225,7 +224,7 @@ fn train(decoder: &Decoder, case: &Case) -> Fallible<(Vec<f64>, Vec<f64>)> {
     );
     let prefix = Tensor::<3>::from_data(prefix, (decoder.device(), DType::F32));
     // Fixed contexts are kept from step to step, as in training.
-    let mut earlier = EarlierStore::new(1 << 30);
+    let mut earlier = PrefillCache::new(1 << 30);
     let keep = if case.recompute {
         Keep::LayerInputs
     } else {

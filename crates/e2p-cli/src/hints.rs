@@ -41,6 +41,7 @@ fn model(error: &ModelError) -> Option<String> {
 
 fn prefix(error: &PrefixError) -> Option<String> {
     let hint = match error {
+        PrefixError::Model(error) => return model(error),
         PrefixError::WrongBackbone { .. } => {
             "give the backbone that the adapter was trained on, or train one for this backbone: e2p train RECIPE --set backbone=DIR …"
         }

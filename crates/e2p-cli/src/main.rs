@@ -7,11 +7,11 @@ mod device;
 mod hints;
 #[cfg(feature = "hub")]
 mod hub;
-mod inputs;
 mod interrupt;
 mod lines;
 mod logging;
 mod output;
+mod personal;
 mod progress;
 #[cfg(test)]
 mod reference;

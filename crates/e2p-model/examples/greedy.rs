@@ -8,7 +8,7 @@ use std::path::Path;
 
 use e2p_model::burn::tensor::Device;
 use e2p_model::{
-    Decoder, GenerateRequest, Generator, LoadOptions, Prompt, SamplingConfig, StopConditions,
+    Decoder, GenerateRequest, Generator, LoadOptions, PromptInput, SamplingConfig, StopConditions,
     Tokenizer,
 };
 
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tokenizer = Tokenizer::from_dir(dir)?;
     let (decoder, _) = Decoder::from_dir(dir, &LoadOptions::default(), &Device::default())?;
     let request = GenerateRequest {
-        prompt: Prompt::Ids(tokenizer.encode(&prompt, true)?),
+        prompt: PromptInput::Ids(tokenizer.encode(&prompt, true)?),
         guidance: None,
         sampling: SamplingConfig::default(), // greedy
         stop: StopConditions {

@@ -1,13 +1,11 @@
-//! The decoder: embeddings, a stack of layers, a final norm, a head.
+//! The decoder: embeddings, a stack of layers, a final norm, a head. How it is loaded and how ids become embeddings.
 //!
-//! Two entry points, token ids and input embeddings, each for whole sequences and on top of a cache. The head is a call of its own, so
-//! that logits are computed only where they are wanted. All five families run through this one file.
+//! What runs the layers is in `forward.rs`, the gradient in `backward.rs`. All five families run through these files.
 
 use std::path::Path;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use crate::attention::{Earlier, Pass};
 use crate::config::{DecoderConfig, Positions};
 use crate::error::{ModelError, Result};
 use crate::families;
@@ -16,7 +14,6 @@ use crate::kv_cache::KvCache;
 use crate::layer::DecoderLayer;
 use crate::linear::{Linear, load_matrix};
 use crate::load::{Checkpoint, CheckpointSource, LoadOptions, LoadReport, WeightSource, read_json};
-use crate::mask::{self, Visible};
 use crate::matrix::{MatmulPrecision, Matrix};
 use crate::norm::Norm;
 use crate::rotary::Rotary;
@@ -28,8 +25,8 @@ pub struct Decoder {
     /// `[vocab_size, d_model]`
     embed_tokens: Matrix,
     /// `[max_seq_len, d_model]` where positions are learned.
-    embed_positions: Option<Tensor<2>>,
-    rotary: Option<Rotary>,
+    pub(crate) embed_positions: Option<Tensor<2>>,
+    pub(crate) rotary: Option<Rotary>,
     pub(crate) layers: Vec<DecoderLayer>,
     pub(crate) norm: Norm,
     pub(crate) lm_head: Linear,
@@ -286,171 +283,5 @@ impl Decoder {
             self.dtype,
             &self.device,
         )
-    }
-
-    /// Hidden states of a whole batch, after the final norm.
-    ///
-    /// # Shapes
-    /// - `inputs_embeds`: `[batch_size, seq_len, d_model]`
-    /// - `row_starts`: the slot at which each row begins; slots before it are padding. Empty means all 0.
-    /// - output: `[batch_size, seq_len, d_model]`
-    ///
-    /// # Errors
-    /// [`ModelError::ContextOverflow`] when a row is longer than the context.
-    pub fn forward_embeds(
-        &self,
-        inputs_embeds: Tensor<3>,
-        row_starts: &[usize],
-    ) -> Result<Tensor<3>> {
-        let pass = self.whole_pass(&inputs_embeds, row_starts, 0)?;
-        Ok(kernels::on_workers(&self.device, || {
-            let mut x = self.place(inputs_embeds, row_starts, 0);
-            for layer in &self.layers {
-                x = layer.forward(x, &pass, Earlier::None, false).0;
-            }
-            self.norm.forward(x)
-        }))
-    }
-
-    /// [`Self::forward_embeds`] from token ids without padding, or padded on the right.
-    ///
-    /// # Errors
-    /// As [`Self::forward_embeds`].
-    pub fn forward_tokens(&self, ids: Tensor<2, Int>) -> Result<Tensor<3>> {
-        self.forward_embeds(self.embed_tokens(ids), &[])
-    }
-
-    /// Hidden states of new slots on top of `cache`, which receives their keys and values.
-    ///
-    /// # Shapes
-    /// - `inputs_embeds`: `[batch_size, n_new, d_model]`, output the same, after the final norm
-    ///
-    /// # Errors
-    /// [`ModelError::ContextOverflow`] when the context or the cache is too small; the cache is then unchanged.
-    pub fn forward_cached(
-        &self,
-        inputs_embeds: Tensor<3>,
-        cache: &mut KvCache,
-    ) -> Result<Tensor<3>> {
-        let first = cache.len();
-        let n_new = inputs_embeds.dims()[1];
-        cache.check_room(n_new)?;
-        let row_starts = cache.row_starts().to_vec();
-        let pass = self.whole_pass(&inputs_embeds, &row_starts, first)?;
-        let hidden = kernels::on_workers(&self.device, || {
-            let mut x = self.place(inputs_embeds, &row_starts, first);
-            for (index, layer) in self.layers.iter().enumerate() {
-                let earlier = Earlier::Append(cache, index);
-                x = layer.forward(x, &pass, earlier, false).0;
-            }
-            self.norm.forward(x)
-        });
-        cache.advance(n_new);
-        Ok(hidden)
-    }
-
-    /// The residual stream before the first layer and after each layer, then the final norm's output: `n_layers + 2` tensors
-    /// `[batch_size, seq_len, d_model]`. For inspection and for comparison with other implementations.
-    ///
-    /// # Errors
-    /// As [`Self::forward_embeds`].
-    pub fn hidden_states(
-        &self,
-        inputs_embeds: Tensor<3>,
-        row_starts: &[usize],
-    ) -> Result<Vec<Tensor<3>>> {
-        let pass = self.whole_pass(&inputs_embeds, row_starts, 0)?;
-        let mut x = self.place(inputs_embeds, row_starts, 0);
-        let mut states = vec![x.clone()];
-        for layer in &self.layers {
-            x = layer.forward(x, &pass, Earlier::None, false).0;
-            states.push(x.clone());
-        }
-        states.push(self.norm.forward(x));
-        Ok(states)
-    }
-
-    /// Next-token logits of selected hidden states: `[rows, d_model]` to `[rows, vocab_size]`.
-    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        kernels::on_workers(&self.device, || self.lm_head.forward_rows(hidden))
-    }
-
-    /// [`Self::pass`] of rows that all end with the batch.
-    fn whole_pass(
-        &self,
-        inputs_embeds: &Tensor<3>,
-        row_starts: &[usize],
-        first: usize,
-    ) -> Result<Pass> {
-        let shortest_padding = row_starts.iter().min().copied().unwrap_or(0);
-        let longest_row = first + inputs_embeds.dims()[1] - shortest_padding;
-        self.pass(inputs_embeds, row_starts, first, longest_row)
-    }
-
-    /// What the layers of a pass over `inputs_embeds` share, its first slot being `first`. Nothing beyond the `longest_row` first slots of a
-    /// row is looked at.
-    pub(crate) fn pass(
-        &self,
-        inputs_embeds: &Tensor<3>,
-        row_starts: &[usize],
-        first: usize,
-        longest_row: usize,
-    ) -> Result<Pass> {
-        let n_new = inputs_embeds.dims()[1];
-        if longest_row > self.config.max_seq_len {
-            return Err(ModelError::ContextOverflow {
-                needed: longest_row,
-                context: self.config.max_seq_len,
-            });
-        }
-        let positions = self.positions(row_starts, first, n_new);
-        Ok(Pass {
-            rotation: self
-                .rotary
-                .as_ref()
-                .map(|rotary| rotary.rotation(&positions, self.dtype, &self.device)),
-            visible: Visible::Causal {
-                row_starts: row_starts.to_vec(),
-                first,
-            },
-        })
-    }
-
-    /// The position of every slot; those beyond the context, which only padding has, are its last one.
-    fn positions(&self, row_starts: &[usize], first: usize, n_new: usize) -> Vec<Vec<usize>> {
-        let last = self.config.max_seq_len - 1;
-        let mut positions = mask::positions(row_starts, first, n_new);
-        for position in positions.iter_mut().flatten() {
-            *position = last.min(*position);
-        }
-        positions
-    }
-
-    /// Adds learned positions, for the families that have them.
-    pub(crate) fn place(
-        &self,
-        inputs_embeds: Tensor<3>,
-        row_starts: &[usize],
-        first: usize,
-    ) -> Tensor<3> {
-        let Some(table) = &self.embed_positions else {
-            return inputs_embeds;
-        };
-        let [_, n_new, d_model] = inputs_embeds.dims();
-        let positions = self.positions(row_starts, first, n_new);
-        let n_rows = positions.len();
-        let flat: Vec<i32> = positions
-            .into_iter()
-            .flatten()
-            .map(|position| position as i32)
-            .collect();
-        let flat =
-            Tensor::<1, Int>::from_data(TensorData::new(flat, [n_rows * n_new]), &self.device);
-        inputs_embeds
-            + table
-                .clone()
-                .select(0, flat)
-                .cast(self.dtype)
-                .reshape([n_rows, n_new, d_model])
     }
 }

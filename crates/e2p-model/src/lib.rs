@@ -12,6 +12,7 @@ mod decoder;
 mod encoder;
 mod error;
 mod families;
+mod forward;
 mod generate;
 mod kernels;
 mod kv_cache;
@@ -29,11 +30,11 @@ mod python_json;
 mod rotary;
 #[cfg(feature = "tokenizer")]
 mod strftime;
+mod tape;
 mod text_encoder;
 #[cfg(feature = "tokenizer")]
 mod tokenizer;
 
-pub use backward::{Keep, Tape};
 /// Re-exported because another resolved version of burn gives baffling trait errors.
 pub use burn;
 #[cfg(feature = "tokenizer")]
@@ -45,7 +46,7 @@ pub use encoder::SentenceEncoder;
 pub use error::{ModelError, Result};
 pub use families::parse_config;
 pub use generate::{
-    Detokenizer, Finish, GenerateRequest, Generation, Generator, Guidance, Prompt, Sampler,
+    Detokenizer, Finish, GenerateRequest, Generation, Generator, Guidance, PromptInput, Sampler,
     SamplingConfig, Step, StopConditions, TextStream, argmax,
 };
 pub use kv_cache::KvCache;
@@ -54,6 +55,7 @@ pub use load::{
 };
 pub use matrix::MatmulPrecision;
 pub use pad::pad_rows;
+pub use tape::{Keep, Tape};
 pub use text_encoder::TextEncoder;
 #[cfg(feature = "tokenizer")]
 pub use tokenizer::Tokenizer;

@@ -9,10 +9,6 @@ use crate::config::MlpKind;
 use crate::kernels;
 use crate::matrix::MatmulPrecision;
 
-/// Rows up to which the CPU's product with a frozen matrix reads it without packing, and sums in another order than with more rows. Whoever
-/// needs the same bits from batches of different sizes stays on one side of it.
-pub const FEW_ROWS: usize = kernels::FEW_ROWS;
-
 /// `x W + b`, weights as burn's `Linear` holds them.
 ///
 /// # Shapes

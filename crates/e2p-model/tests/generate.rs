@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use common::{device, shared_model};
 use e2p_model::{
     Decoder, Finish, GenerateRequest, Generation, Generator, Guidance, LoadOptions, ModelError,
-    Padding, Prompt, SamplingConfig, StopConditions, Tokenizer,
+    Padding, PromptInput, SamplingConfig, StopConditions, Tokenizer,
 };
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ fn load(name: &str) -> Option<Checkpoint> {
 impl Checkpoint {
     fn request(&self, prompt: &[u32], max_new_tokens: usize) -> GenerateRequest {
         GenerateRequest {
-            prompt: Prompt::Ids(prompt.to_vec()),
+            prompt: PromptInput::Ids(prompt.to_vec()),
             guidance: None,
             sampling: SamplingConfig::default(),
             stop: StopConditions {
@@ -159,7 +159,7 @@ fn embeddings_as_prompts_equal_ids() {
             .decoder
             .embed_rows(&[&prompt], Padding::Left)
             .unwrap();
-        request.prompt = Prompt::Embeds {
+        request.prompt = PromptInput::Embeds {
             inputs_embeds: embeds.squeeze_dim(0),
             ids: prompt,
         };
@@ -307,7 +307,7 @@ fn guidance_goes_from_the_base_to_the_prompt_and_beyond() {
     let (prompt, base) = (&prompts[0], &prompts[1]);
     let guided = |strength: f32| GenerateRequest {
         guidance: Some(Guidance {
-            base: Prompt::Ids(base.clone()),
+            base: PromptInput::Ids(base.clone()),
             strength,
         }),
         ..checkpoint.request(prompt, 24)

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use common::{DECODER_CASES, Golden, device};
 use e2p_model::{
-    ChatMessage, ChatOptions, Decoder, GenerateRequest, Generator, LoadOptions, Prompt,
+    ChatMessage, ChatOptions, Decoder, GenerateRequest, Generator, LoadOptions, PromptInput,
     SamplingConfig, StopConditions, Tokenizer,
 };
 use serde_json::Value;
@@ -17,7 +17,7 @@ fn greedy(decoder: &Decoder, golden: &Golden, repetition_penalty: f32) -> Vec<Ve
         .ids("input_ids")
         .into_iter()
         .map(|row| GenerateRequest {
-            prompt: Prompt::Ids(row[..5].to_vec()),
+            prompt: PromptInput::Ids(row[..5].to_vec()),
             guidance: None,
             sampling: SamplingConfig {
                 repetition_penalty,

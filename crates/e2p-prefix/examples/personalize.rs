@@ -1,45 +1,35 @@
-//! The shortest real use: one user's embedding becomes a soft token and changes what a frozen model says next.
+//! The shortest real use: a frozen model answers for a user.
 //!
-//! `cargo run -p e2p-prefix --example personalize -- MODEL_DIR` on a Hugging Face directory; a random model where none is given.
+//! `cargo run -p e2p-prefix --example personalize -- MODEL ADAPTER USERS USER`: a Hugging Face
+//! directory, an adapter trained beside it (or the run that trained it), the users' embeddings, and
+//! who asks.
 #![allow(clippy::print_stdout)]
 
-use std::path::Path;
-
-use e2p_model::burn::tensor::{DType, Device, Tensor, TensorData};
-use e2p_model::{Decoder, DecoderConfig, LoadOptions, Padding, RandomSource};
-use e2p_prefix::{EmbeddingSpace, ProjectorConfig, inject};
+use e2p_data::UserEmbeddings;
+use e2p_model::burn::tensor::Device;
+use e2p_model::{ChatMessage, LoadOptions, SamplingConfig};
+use e2p_prefix::Personalized;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let device = Device::default();
-    let decoder = match std::env::args().nth(1) {
-        Some(dir) => Decoder::from_dir(Path::new(&dir), &LoadOptions::default(), &device)?.0,
-        None => {
-            let config = DecoderConfig::small_llama(100, 32, 2, 4, 2, 64, 64);
-            Decoder::from_source(
-                config,
-                &mut RandomSource::new(0, DType::F32, &device),
-                &device,
-                DType::F32,
-            )?
-        }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [backbone, adapter, users, user] = &arguments[..] else {
+        return Err("usage: personalize MODEL ADAPTER USERS USER".into());
     };
-    let d_model = decoder.config().d_model;
+    let (options, sampling) = (LoadOptions::default(), SamplingConfig::default());
+    let candidates = ["Lentils with lemon.", "A steak."];
 
-    // ANCHOR: user
-    // Made elsewhere: an embedding, and the mean and deviation of everybody's.
-    let space = EmbeddingSpace::new("users-v1", vec![0.0; 8], vec![1.0; 8]);
-    let projector = ProjectorConfig::new(8, d_model).init(decoder.token_rms(), 1.0, 0, &device);
+    // ANCHOR: use
+    let model = Personalized::open(backbone, adapter, &options, &Device::default())?;
+    let users = UserEmbeddings::open(users)?;
+    let prompt = model.chat(&[ChatMessage::user("What shall I cook?")])?;
+    let prefix = model.prefix(users.space(), &users.get(user)?)?;
+    let text = model.generate(&prompt, Some(&prefix), &sampling, 24)?;
+    let ranked = model.log_likelihoods(&prompt, Some(&prefix), &candidates)?;
+    // ANCHOR_END: use
 
-    let (prompt, _) = decoder.embed_rows(&[&[1, 2, 3]], Padding::Right)?;
-    for (name, embedding) in [("anna", [0.9; 8]), ("ben", [-0.9; 8])] {
-        let user = space.standardise(name, &embedding)?;
-        let prefix = projector.forward(Tensor::from_data(TensorData::new(user, [1, 8]), &device));
-        let inputs_embeds = inject(prompt.clone(), prefix, &[1]);
-        let hidden = decoder.forward_embeds(inputs_embeds, &[])?;
-        let last = hidden.slice([0..1, 3..4]).reshape([1, d_model]);
-        let next = decoder.logits(last).argmax(1).into_scalar::<i64>();
-        println!("{name}: the next token is {next}");
+    println!("{user}: {text}");
+    for (candidate, log_likelihood) in candidates.iter().zip(ranked) {
+        println!("{log_likelihood:8.3} {candidate}");
     }
-    // ANCHOR_END: user
     Ok(())
 }

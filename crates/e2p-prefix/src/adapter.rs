@@ -1,16 +1,18 @@
 //! The adapter on disk, under peft's file names: what a service needs beside the backbone.
 //!
-//! `adapter_config.json` says what the projector looks like, where its tokens go, which embedding space it reads and which backbone it
-//! was trained on; `adapter_model.safetensors` holds its tensors and the space's statistics. A wrong backbone or space is refused by name.
+//! `adapter_config.json` says what the projector looks like, how its prompts were made and where its tokens go, which embedding space it
+//! reads and which backbone it was trained on; `adapter_model.safetensors` holds its tensors and the space's statistics. A wrong backbone or space is refused by name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use e2p_model::{Checkpoint, Decoder};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{PrefixPosition, ProjectorConfig};
+use crate::config::ProjectorConfig;
 use crate::error::{PrefixError, Result};
 use crate::projector::Projector;
+use crate::prompt::PromptConfig;
 use crate::space::EmbeddingSpace;
 use crate::tensors::{
     NamedTensors, load_named_tensors, named_tensors, read_safetensors, write_safetensors,
@@ -21,7 +23,9 @@ pub const CONFIG_FILE: &str = "adapter_config.json";
 /// File with the tensors.
 pub const MODEL_FILE: &str = "adapter_model.safetensors";
 /// The format this version writes, and the latest it reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
+/// Folder of a run directory that holds its adapter.
+pub const ADAPTER_DIR: &str = "adapter";
 
 /// `adapter_config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,8 +42,10 @@ pub struct AdapterConfig {
     pub backbone: BackboneId,
     /// Shape of the projector.
     pub projector: ProjectorConfig,
-    /// Where the soft tokens go.
-    pub position: PrefixPosition,
+    /// How the prompts of training were made; prompts at serving time are made the same way.
+    pub prompt: PromptConfig,
+    /// What the prompts of training were; `None` in an adapter of format version 1, which does not say.
+    pub prompt_format: Option<PromptFormat>,
     /// The user embeddings' space; its statistics are in the tensor file.
     pub embedding_space: EmbeddingSpace,
     /// SHA-256 of the resolved training recipe, or empty.
@@ -56,6 +62,18 @@ pub enum Method {
     E2p,
     /// One learned prefix for everybody: the baseline.
     SoftPrompt,
+}
+
+/// What the prompts of an adapter's training were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptFormat {
+    /// Conversations in the backbone's chat template.
+    Chat,
+    /// Plain texts.
+    Text,
+    /// Both.
+    Mixed,
 }
 
 /// The identity of a backbone.
@@ -80,7 +98,29 @@ pub struct Adapter {
     pub projector: Projector,
 }
 
+impl BackboneId {
+    /// The identity of `decoder`, which was loaded from `dir`.
+    ///
+    /// # Errors
+    /// Weight files that cannot be read.
+    pub fn of(decoder: &Decoder, dir: &Path) -> Result<Self> {
+        let config = decoder.config();
+        Ok(Self {
+            model_type: config.model_type.clone(),
+            d_model: config.d_model,
+            vocab_size: config.vocab_size,
+            fingerprint: Checkpoint::open(dir)?.fingerprint(),
+        })
+    }
+}
+
 impl Adapter {
+    /// The adapter directory that `path` means: itself, or the one inside a run directory.
+    pub fn find(path: &Path) -> PathBuf {
+        let inside = path.join(ADAPTER_DIR);
+        if inside.is_dir() { inside } else { path.into() }
+    }
+
     /// Reads an adapter directory onto `device`.
     ///
     /// # Errors
@@ -154,7 +194,7 @@ impl AdapterConfig {
             path: path.clone(),
             source,
         })?;
-        let json: serde_json::Value =
+        let mut json: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|source| PrefixError::Json {
                 path: path.clone(),
                 source,
@@ -183,6 +223,9 @@ impl AdapterConfig {
                 ));
             }
         }
+        if json["format_version"] == 1 {
+            upgrade(&mut json);
+        }
         let config: Self = serde_json::from_value(json).map_err(|source| PrefixError::Json {
             path: path.clone(),
             source,
@@ -204,6 +247,14 @@ impl AdapterConfig {
         Ok(config)
     }
 
+    /// What an adapter of format version 1 does not say about its prompts, as a sentence for whoever uses it; `None` for later ones.
+    pub fn unrecorded(&self) -> Option<&'static str> {
+        self.prompt_format.is_none().then_some(
+            "the adapter does not record how its prompts were made (format version 1): whether they were chats or plain text, \
+             their length limits and whether the profile text stood in them are unknown; chat templates read 1970-01-01 as today",
+        )
+    }
+
     /// Refuses another backbone, by fingerprint.
     ///
     /// # Errors
@@ -223,5 +274,18 @@ impl AdapterConfig {
             expected: describe(&self.backbone, &self.base_model_name_or_path),
             found: describe(found, found_name),
         })
+    }
+}
+
+/// Turns the JSON of format version 1 into that of version 2.
+///
+/// Version 1 said of its prompts only the position. They were made with what are defaults now: no
+/// date, no special tokens in plain chats.
+fn upgrade(json: &mut serde_json::Value) {
+    let position = json["position"].take();
+    if let Some(fields) = json.as_object_mut() {
+        fields.remove("position");
+        fields.insert("format_version".into(), FORMAT_VERSION.into());
+        fields.insert("prompt".into(), serde_json::json!({ "position": position }));
     }
 }

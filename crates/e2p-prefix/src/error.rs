@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use e2p_model::ModelError;
+
 /// What can go wrong between a user embedding and a spliced input.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -18,10 +20,11 @@ pub enum PrefixError {
     },
     /// A user embedding has the wrong length.
     #[error(
-        "the embedding of user `{user}` has {found} dimensions, expected {expected} as in the space `{space}`"
+        "the embedding{} has {found} dimensions, expected {expected} as in the space `{space}`",
+        of_user(user)
     )]
     Dimension {
-        /// The user.
+        /// The user; empty where nobody is named.
         user: String,
         /// Dimensions found.
         found: usize,
@@ -32,10 +35,11 @@ pub enum PrefixError {
     },
     /// A user embedding holds a NaN or an infinity.
     #[error(
-        "the embedding of user `{user}` has {value} in dimension {index}, expected a finite number"
+        "the embedding{} has {value} in dimension {index}, expected a finite number",
+        of_user(user)
     )]
     NonFinite {
-        /// The user.
+        /// The user; empty where nobody is named.
         user: String,
         /// The dimension.
         index: usize,
@@ -70,6 +74,15 @@ pub enum PrefixError {
         /// Markers found.
         found: usize,
     },
+    /// Soft tokens were asked of a backbone without an adapter, or a user's of an adapter that reads no embedding.
+    #[error("{found} has no soft tokens of users, expected an adapter with method e2p")]
+    NoUsers {
+        /// What there is instead.
+        found: &'static str,
+    },
+    /// The backbone, its tokenizer or its chat template refuses.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// A file could not be read or written.
     #[error("cannot access `{path}`", path = path.display())]
     Io {
@@ -117,6 +130,15 @@ pub enum PrefixError {
         /// Every missing, unused and wrong-shaped tensor.
         problems: String,
     },
+}
+
+/// The end of "the embedding", where a user is named.
+fn of_user(user: &str) -> String {
+    if user.is_empty() {
+        String::new()
+    } else {
+        format!(" of user `{user}`")
+    }
 }
 
 /// Shorthand for results of this crate.

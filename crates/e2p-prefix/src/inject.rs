@@ -1,13 +1,11 @@
 //! Splices a user's prefix into the backbone's input.
 //!
-//! This is the whole method at inference time: `n_prefix` soft tokens enter the sequence as if they were token embeddings. They take
-//! real positions, are visible to every later token, and are never prediction targets. Masks and positions follow from where a row
-//! begins ([`e2p-model`'s slots](https://docs.rs/e2p-model)), so only what is counted in slots has to move: [`moved`] and [`inject_row`].
+//! This is the whole method at inference time: `n_prefix` soft tokens enter the sequence as if they
+//! were token embeddings. They take real positions, are visible to every later token, and are never
+//! prediction targets. Masks and positions follow from where a row begins (`e2p-model`'s slots), so
+//! nothing else has to move.
 
 use burn::tensor::{Int, Tensor, TensorData};
-
-/// The label of positions that are not predicted (PyTorch's and transformers' value).
-pub const IGNORE_INDEX: i64 = -100;
 
 /// Inserts each row's prefix before its slot.
 ///
@@ -73,24 +71,6 @@ pub fn prefix_gradient(d_inputs_embeds: Tensor<3>, slots: &[usize], n_prefix: us
         .reshape([batch_size, n_prefix, d_model])
 }
 
-/// Where something at `at` stands after a prefix was inserted before `slot`.
-pub fn moved(at: usize, slot: usize, n_prefix: usize) -> usize {
-    if at >= slot { at + n_prefix } else { at }
-}
-
-/// Moves one row of labels, masks or ids with the prefix; `fill` stands at the prefix's positions ([`IGNORE_INDEX`] for labels, 1 for an
-/// attention mask).
-///
-/// # Panics
-/// If `slot` is beyond the row.
-pub fn inject_row<T: Clone>(row: &[T], slot: usize, n_prefix: usize, fill: T) -> Vec<T> {
-    let mut out = Vec::with_capacity(row.len() + n_prefix);
-    out.extend_from_slice(&row[..slot]);
-    out.extend(std::iter::repeat_n(fill, n_prefix));
-    out.extend_from_slice(&row[slot..]);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,15 +96,6 @@ mod tests {
                 [-1., -2., -3., -4.]
             );
         }
-    }
-
-    #[test]
-    fn labels_move_with_the_prefix_and_never_cover_it() {
-        assert_eq!(
-            inject_row(&[7, 8, 9], 1, 2, IGNORE_INDEX),
-            [7, -100, -100, 8, 9]
-        );
-        assert_eq!([0, 1, 2].map(|at| moved(at, 1, 2)), [0, 3, 4]);
     }
 
     #[test]

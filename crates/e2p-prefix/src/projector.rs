@@ -8,14 +8,11 @@
 use burn::module::{Module, Param, ParamId};
 use burn::nn::Linear;
 use burn::tensor::{Bool, Device, Tensor, TensorData, activation};
+use e2p_model::ops::{self, gelu, rms_norm};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::{Preset, ProjectorConfig};
-#[cfg(not(feature = "llama"))]
-use crate::ops::{self, gelu, rms_norm};
-#[cfg(feature = "llama")]
-use e2p_model::ops::{self, gelu, rms_norm};
 
 /// Maps user embeddings to soft tokens. Preferred variable name: `projector`.
 #[derive(Module, Debug)]
@@ -28,7 +25,7 @@ pub struct Projector {
     residual: Option<Linear>,
     /// The RMS of each soft token, `[n_prefix]`.
     scale: Param<Tensor<1>>,
-    /// The prefix of a user that nobody knows, `[n_prefix, d_model]`.
+    /// The prefix of an unknown user, `[n_prefix, d_model]`.
     default_prefix: Param<Tensor<2>>,
     #[module(skip)]
     n_prefix: usize,

@@ -90,16 +90,35 @@ impl SplicedBatch {
         rows: &[SplicedRow],
         earlier: Option<KvCache>,
     ) -> Result<Self, ModelError> {
-        assert!(
-            rows.iter().all(|row| row.n_targets >= 1),
-            "every row has a target"
-        );
         let is_cached = rows.iter().all(|row| !row.before.is_empty());
         let earlier = match earlier {
             Some(earlier) => Some(earlier),
             None if is_cached => Some(earlier_slots(decoder, rows)?),
             None => None,
         };
+        Self::on_top_of(earlier, decoder, rows)
+    }
+
+    /// [`Self::new`] in one pass over whole rows, for prompts that nothing else shares.
+    ///
+    /// # Errors
+    /// An id outside the vocabulary.
+    ///
+    /// # Panics
+    /// If a row has no target.
+    pub fn whole(decoder: &Decoder, rows: &[SplicedRow]) -> Result<Self, ModelError> {
+        Self::on_top_of(None, decoder, rows)
+    }
+
+    fn on_top_of(
+        earlier: Option<KvCache>,
+        decoder: &Decoder,
+        rows: &[SplicedRow],
+    ) -> Result<Self, ModelError> {
+        assert!(
+            rows.iter().all(|row| row.n_targets >= 1),
+            "every row has a target"
+        );
         let mut live = Vec::with_capacity(rows.len());
         let (mut slots, mut predictors, mut targets) = (Vec::new(), Vec::new(), Vec::new());
         for (index, row) in rows.iter().enumerate() {
@@ -150,15 +169,7 @@ impl SplicedBatch {
         prefix: Option<Tensor<3>>,
         keep: Keep,
     ) -> Result<(Tensor<2>, SplicedTape), ModelError> {
-        let n_prefix = prefix.as_ref().map_or(0, |prefix| prefix.dims()[1]);
-        let inputs_embeds = match prefix {
-            Some(prefix) => inject(
-                self.inputs_embeds.clone(),
-                prefix.cast(self.inputs_embeds.dtype()),
-                &self.slots,
-            ),
-            None => self.inputs_embeds.clone(),
-        };
+        let (inputs_embeds, n_prefix) = self.spliced(prefix);
         let (logits, tape) = decoder.forward_recorded(
             inputs_embeds,
             self.earlier.as_ref(),
@@ -166,6 +177,39 @@ impl SplicedBatch {
             keep,
         )?;
         Ok((logits, SplicedTape { tape, n_prefix }))
+    }
+
+    /// The log-likelihoods (nats) of each row's targets, with `prefix` spliced in or without any. Nothing is kept for a backward pass.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn log_likelihoods(
+        &self,
+        decoder: &Decoder,
+        prefix: Option<Tensor<3>>,
+    ) -> Result<Vec<Vec<f32>>, ModelError> {
+        let (inputs_embeds, n_prefix) = self.spliced(prefix);
+        let selected = self.selected(n_prefix)?;
+        let hidden = decoder.forward_selected(inputs_embeds, self.earlier.as_ref(), &selected)?;
+        let mut rows = vec![Vec::new(); self.slots.len()];
+        let scores = decoder.log_likelihoods(hidden, &self.targets);
+        for (row, score) in self.target_rows().zip(scores) {
+            rows[row].push(score);
+        }
+        Ok(rows)
+    }
+
+    /// Input embeddings with the prefix in every row's slot, and how many rows that adds.
+    fn spliced(&self, prefix: Option<Tensor<3>>) -> (Tensor<3>, usize) {
+        let embeds = self.inputs_embeds.clone();
+        match prefix {
+            Some(prefix) => {
+                let n_prefix = prefix.dims()[1];
+                let prefix = prefix.cast(embeds.dtype());
+                (inject(embeds, prefix, &self.slots), n_prefix)
+            }
+            None => (embeds, 0),
+        }
     }
 
     /// Gradient with respect to the prefix of [`Self::forward`], `[batch_size, n_prefix, d_model]`, from that with respect to the logits.
@@ -205,21 +249,10 @@ fn earlier_slots(decoder: &Decoder, rows: &[SplicedRow]) -> Result<KvCache, Mode
     let before: Vec<&[u32]> = rows.iter().map(|row| row.before.as_slice()).collect();
     if before.windows(2).all(|pair| pair[0] == pair[1]) {
         // One context for all, such as a lone beginning-of-sequence token: computed once.
-        let one = prefill(decoder, &before[..1])?;
+        let one = decoder.prefill(&before[..1])?;
         return Ok(one.branches(&vec![0; rows.len()], one.len()));
     }
-    prefill(decoder, &before)
-}
-
-/// Keys and values of rows of ids, padded on the left.
-///
-/// # Errors
-/// An empty row, an id outside the vocabulary, a row longer than the context.
-pub fn prefill<R: AsRef<[u32]>>(decoder: &Decoder, rows: &[R]) -> Result<KvCache, ModelError> {
-    let (embeds, row_starts) = decoder.embed_rows(rows, Padding::Left)?;
-    let mut cache = decoder.new_cache(row_starts, embeds.dims()[1]);
-    decoder.forward_cached(embeds, &mut cache)?;
-    Ok(cache)
+    decoder.prefill(&before)
 }
 
 /// Rows padded on the right; a row may be empty (a target right behind the prefix), its padding is never looked at.

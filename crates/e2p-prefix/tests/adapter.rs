@@ -6,7 +6,7 @@ use std::path::Path;
 use e2p_prefix::burn::tensor::{Device, Tensor, TensorData};
 use e2p_prefix::{
     Adapter, AdapterConfig, BackboneId, EmbeddingSpace, FORMAT_VERSION, Method, PrefixPosition,
-    Preset, ProjectorConfig,
+    Preset, ProjectorConfig, PromptConfig, PromptFormat,
 };
 
 fn backbone() -> BackboneId {
@@ -34,7 +34,13 @@ fn adapter(preset: Preset) -> Adapter {
             base_model_name_or_path: "models/small".into(),
             backbone: backbone(),
             projector,
-            position: PrefixPosition::AfterSystem,
+            prompt: PromptConfig {
+                position: PrefixPosition::AfterSystem,
+                max_prompt_tokens: 200,
+                date: "2026-11-27".into(),
+                ..PromptConfig::default()
+            },
+            prompt_format: Some(PromptFormat::Chat),
             embedding_space: EmbeddingSpace::new(
                 "users-v3",
                 vec![0.5; 5],
@@ -164,7 +170,7 @@ fn broken_files_are_refused_with_file_and_reason() {
         lora.contains("peft_type") && lora.contains("LORA"),
         "{lora}"
     );
-    let later = refusal(|dir| edit(dir, "\"format_version\": 1", "\"format_version\": 7"));
+    let later = refusal(|dir| edit(dir, "\"format_version\": 2", "\"format_version\": 7"));
     assert!(
         later.contains("format_version") && later.contains('7'),
         "{later}"
@@ -173,4 +179,51 @@ fn broken_files_are_refused_with_file_and_reason() {
     assert!(wider.contains("12") && wider.contains("13"), "{wider}");
     let garbage = refusal(|dir| std::fs::write(dir.join("adapter_config.json"), "{").unwrap());
     assert!(garbage.contains("adapter_config.json"), "{garbage}");
+}
+
+#[test]
+fn version_1_is_read_with_a_word_about_what_it_does_not_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = adapter(Preset::Linear);
+    saved.save(dir.path()).unwrap();
+    assert_eq!(saved.config.unrecorded(), None);
+    let path = dir.path().join("adapter_config.json");
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(json["format_version"], 2);
+    assert_eq!(json["prompt"]["date"], "2026-11-27");
+    assert_eq!(json["prompt_format"], "chat");
+
+    // As version 1 wrote it.
+    let fields = json.as_object_mut().unwrap();
+    fields.insert("format_version".into(), 1.into());
+    fields.insert("position".into(), "after_system".into());
+    fields.remove("prompt");
+    fields.remove("prompt_format");
+    std::fs::write(&path, json.to_string()).unwrap();
+    let loaded = Adapter::load(dir.path(), &Device::flex()).unwrap();
+    assert_eq!(loaded.config.prompt.position, PrefixPosition::AfterSystem);
+    assert_eq!(loaded.config.prompt.date, "");
+    assert_eq!(loaded.config.prompt_format, None);
+    let unknown = loaded.config.unrecorded().unwrap();
+    for part in [
+        "chats or plain text",
+        "length limits",
+        "profile text",
+        "1970-01-01",
+    ] {
+        assert!(unknown.contains(part), "{unknown}");
+    }
+    assert_eq!(soft_tokens(&loaded), soft_tokens(&saved));
+
+    fields_without(&path, "position");
+    let error = AdapterConfig::read(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("is not an adapter configuration"), "{error}");
+}
+
+fn fields_without(path: &Path, field: &str) {
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    json.as_object_mut().unwrap().remove(field);
+    std::fs::write(path, json.to_string()).unwrap();
 }

@@ -3,7 +3,7 @@
 
 use e2p_model::burn::tensor::{DType, Device, Tensor, TensorData, activation, s};
 use e2p_model::{Decoder, DecoderConfig, Keep, Padding, RandomSource, TargetScores};
-use e2p_prefix::{SplicedBatch, SplicedRow, prefill};
+use e2p_prefix::{SplicedBatch, SplicedRow};
 
 const N_PREFIX: usize = 2;
 
@@ -115,7 +115,7 @@ fn a_cache_handed_in_is_the_computation_it_saves() {
     let decoder = decoder();
     let rows = rows(|prompt| prompt.len() / 2);
     let before: Vec<&[u32]> = rows.iter().map(|row| row.before.as_slice()).collect();
-    let cache = prefill(&decoder, &before).unwrap();
+    let cache = decoder.prefill(&before).unwrap();
     let batch = SplicedBatch::new(&decoder, &rows, Some(cache)).unwrap();
     assert_same(&decoder, &rows, &batch, "with a cache");
 }

@@ -1,7 +1,10 @@
 //! The shortest real use: a world, a backbone, a projector, and whether the user's embedding did the work.
 //!
-//! `cargo run --release -p e2p-train --example train_and_evaluate`; with `--tiny` everything runs in a second and nothing is learned.
+//! `cargo run --release -p e2p-train --example train_and_evaluate`; with `--tiny` everything runs in
+//! a second and nothing is learned. `--out DIR` keeps the files.
 #![allow(clippy::print_stdout)]
+
+use std::path::PathBuf;
 
 use e2p_model::LoadOptions;
 use e2p_train::burn::tensor::Device;
@@ -12,8 +15,12 @@ use e2p_train::{
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let is_tiny = std::env::args().any(|argument| argument == "--tiny");
+    let kept = std::env::args()
+        .skip_while(|argument| argument != "--out")
+        .nth(1);
     let dir = tempfile::tempdir()?;
-    let place = |name: &str| dir.path().join(name);
+    let dir = kept.map_or_else(|| dir.path().to_path_buf(), PathBuf::from);
+    let place = |name: &str| dir.join(name);
     let device = Device::default();
 
     let size = if is_tiny {

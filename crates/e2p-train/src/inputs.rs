@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use burn::tensor::Device;
-use e2p_data::{DataDir, Example, Split, UserEmbeddings};
-use e2p_model::{Checkpoint, Decoder, LoadOptions, Tokenizer};
-use e2p_prefix::{BackboneId, EmbeddingSpace, SplicedRow};
+use e2p_data::{DataDir, Example, Prompt, Split, UserEmbeddings};
+use e2p_model::{Decoder, LoadOptions, Tokenizer};
+use e2p_prefix::{BackboneId, EmbeddingSpace, PromptFormat, SplicedRow};
 
 use crate::encode::{ExampleEncoder, ProfileText};
 use crate::error::{Result, TrainError};
@@ -51,6 +51,8 @@ pub struct TokenizedSplit {
     pub examples: Vec<TokenizedExample>,
     /// Examples left out: empty target, or one that is too long.
     pub skipped: usize,
+    /// What the prompts are.
+    pub format: PromptFormat,
 }
 
 impl Inputs {
@@ -67,7 +69,7 @@ impl Inputs {
         let tokenizer = Tokenizer::from_dir(dir)?;
         let (decoder, _) = Decoder::from_dir(dir, options, device)?;
         tokenizer.check_vocab_size(decoder.config().vocab_size)?;
-        let backbone = backbone_id(&decoder, dir)?;
+        let backbone = BackboneId::of(&decoder, dir)?;
         let data = DataDir::open(&recipe.data)?;
         let embeddings = if recipe.users.is_empty() {
             None
@@ -134,9 +136,10 @@ impl Inputs {
             self.decoder.config(),
             &recipe.prompt,
             recipe.projector.n_prefix,
-        );
+        )?;
         let mut examples = Vec::new();
         let mut skipped = 0;
+        let mut chats = 0;
         for (index, example) in self.data.examples(split)?.enumerate() {
             if limit > 0 && examples.len() == limit {
                 break;
@@ -170,6 +173,7 @@ impl Inputs {
                 ),
                 _ => None,
             };
+            chats += usize::from(matches!(example.prompt, Prompt::Chat(_)));
             examples.push(TokenizedExample {
                 index,
                 user,
@@ -185,19 +189,15 @@ impl Inputs {
                 skipped,
             });
         }
-        Ok(TokenizedSplit { examples, skipped })
+        let format = match chats {
+            0 => PromptFormat::Text,
+            n if n == examples.len() => PromptFormat::Chat,
+            _ => PromptFormat::Mixed,
+        };
+        Ok(TokenizedSplit {
+            examples,
+            skipped,
+            format,
+        })
     }
-}
-
-/// The identity of the backbone in `dir`.
-///
-/// # Errors
-/// Unreadable weight files.
-pub fn backbone_id(decoder: &Decoder, dir: &Path) -> Result<BackboneId> {
-    Ok(BackboneId {
-        model_type: decoder.config().model_type.clone(),
-        d_model: decoder.config().d_model,
-        vocab_size: decoder.config().vocab_size,
-        fingerprint: Checkpoint::open(dir)?.fingerprint(),
-    })
 }

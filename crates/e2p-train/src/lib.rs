@@ -4,7 +4,6 @@
 
 mod align;
 mod batches;
-mod earlier;
 mod encode;
 mod error;
 mod eval;
@@ -29,18 +28,17 @@ pub use burn;
 
 pub use align::{MlpAligner, MlpAlignerOptions};
 pub use batches::{epoch_batches, sorted_batches};
-pub use earlier::EarlierStore;
-pub use encode::{EncodedPrompt, ExampleEncoder, ProfileText};
+pub use encode::{ExampleEncoder, ProfileText};
 pub use error::{Result, TrainError};
 pub use eval::{
     Condition, Cost, Estimate, EvalOptions, EvalProgress, Evaluation, Stage, evaluate, open_run,
 };
-pub use inputs::{Inputs, TokenizedExample, TokenizedSplit, backbone_id};
+pub use inputs::{Inputs, TokenizedExample, TokenizedSplit};
 pub use loss::{BatchLoss, Comparison, LossScale, batch_loss};
 pub use observe::{Observer, Silent, StepReport, ValidReport};
 pub use pretrain::{PretrainRecipe, PretrainReport, PretrainSummary, pretrain};
 pub use recipe::{
-    LossRecipe, OptimRecipe, ProjectorRecipe, PromptRecipe, Recipe, SHIPPED, Schedule, TrainRecipe,
+    LossRecipe, OptimRecipe, ProjectorRecipe, Recipe, SHIPPED, Schedule, TrainRecipe,
 };
 pub use report::{DriftPoint, EvalReport, Metrics, REPORT_VERSION, ReportExtras, UserGains};
 pub use run_dir::{MetricsLine, RunDir, RunInputs, State};

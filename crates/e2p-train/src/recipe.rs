@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use e2p_prefix::{Method, PrefixPosition, Preset, ProjectorConfig};
+use e2p_prefix::{Method, Preset, ProjectorConfig, PromptConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -35,7 +35,7 @@ pub struct Recipe {
     /// Name and version of the embedding space; the adapter refuses others. Empty: what the file `users` says in its header, or its name.
     pub space: String,
     /// How examples become tokens.
-    pub prompt: PromptRecipe,
+    pub prompt: PromptConfig,
     /// The trained part.
     pub projector: ProjectorRecipe,
     /// The optimizer.
@@ -44,22 +44,6 @@ pub struct Recipe {
     pub train: TrainRecipe,
     /// Additions to the plain loss.
     pub loss: LossRecipe,
-}
-
-/// How examples become tokens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct PromptRecipe {
-    /// Where the soft tokens go.
-    pub position: PrefixPosition,
-    /// Longest prompt in tokens; older messages are dropped first, then tokens on the left. 0: as the context allows.
-    pub max_prompt_tokens: usize,
-    /// Examples with longer targets are left out of training and cut in evaluation. 0: no limit but the context.
-    pub max_target_tokens: usize,
-    /// Put the user's profile, as text, into the system message: the `text+e2p` way of training.
-    pub profile: bool,
-    /// Longest profile text in tokens.
-    pub max_profile_tokens: usize,
 }
 
 /// The projector.
@@ -167,23 +151,11 @@ impl Default for Recipe {
             data: String::new(),
             users: String::new(),
             space: String::new(),
-            prompt: PromptRecipe::default(),
+            prompt: PromptConfig::default(),
             projector: ProjectorRecipe::default(),
             optim: OptimRecipe::default(),
             train: TrainRecipe::default(),
             loss: LossRecipe::default(),
-        }
-    }
-}
-
-impl Default for PromptRecipe {
-    fn default() -> Self {
-        Self {
-            position: PrefixPosition::default(),
-            max_prompt_tokens: 0,
-            max_target_tokens: 0,
-            profile: false,
-            max_profile_tokens: 128,
         }
     }
 }
@@ -478,6 +450,8 @@ impl Recipe {
 
 #[cfg(test)]
 mod tests {
+    use e2p_prefix::PrefixPosition;
+
     use super::*;
 
     #[test]

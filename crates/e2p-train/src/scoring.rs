@@ -1,11 +1,10 @@
 //! Negative log-likelihoods of many rows, batched by length, in their own order.
 
 use burn::tensor::Tensor;
-use e2p_model::{Decoder, Keep, TargetScores};
-use e2p_prefix::SplicedRow;
+use e2p_model::Decoder;
+use e2p_prefix::{PrefillCache, SplicedRow};
 
 use crate::batches::sorted_batches;
-use crate::earlier::EarlierStore;
 use crate::error::{Result, TrainError};
 
 /// The negative log-likelihood (nats) and number of targets of each row.
@@ -19,7 +18,7 @@ pub fn row_nlls(
     decoder: &Decoder,
     rows: &[SplicedRow],
     batch_size: usize,
-    earlier: &mut EarlierStore,
+    prefills: &mut PrefillCache,
     prefix: impl Fn(&[usize]) -> Option<Tensor<3>>,
     mut go_on: impl FnMut(usize) -> bool,
 ) -> Result<Vec<(f64, usize)>> {
@@ -29,17 +28,11 @@ pub fn row_nlls(
     for indices in sorted_batches(&lengths, batch_size) {
         let batch_rows: Vec<SplicedRow> =
             indices.iter().map(|index| rows[*index].clone()).collect();
-        let batch = earlier.batch(decoder, &batch_rows)?;
-        let (logits, _) = batch.forward(decoder, prefix(&indices), Keep::LayerInputs)?;
-        let scores = TargetScores::new(logits, batch.targets()).log_likelihood();
-        let scores = scores
-            .into_data()
-            .try_into_vec_as::<f32>()
-            .expect("log-likelihoods are f32");
-        for (row, score) in batch.target_rows().zip(scores) {
-            let (nll, tokens) = &mut out[indices[row]];
-            *nll -= f64::from(score);
-            *tokens += 1;
+        let batch = prefills.batch(decoder, &batch_rows)?;
+        let scores = batch.log_likelihoods(decoder, prefix(&indices))?;
+        for (index, scores) in indices.iter().zip(scores) {
+            let nll = scores.iter().map(|score| -f64::from(*score)).sum();
+            out[*index] = (nll, scores.len());
         }
         finished += indices.len();
         if !go_on(finished) {

@@ -13,13 +13,14 @@ use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOpti
 use burn::tensor::{Bool, Tensor, TensorData};
 use e2p_data::Split;
 use e2p_model::Keep;
-use e2p_prefix::{Adapter, AdapterConfig, FORMAT_VERSION, Method, Projector, SplicedRow};
+use e2p_prefix::{
+    Adapter, AdapterConfig, FORMAT_VERSION, Method, PrefillCache, Projector, SplicedRow,
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 use crate::batches::epoch_batches;
-use crate::earlier::EarlierStore;
 use crate::error::{Result, TrainError};
 use crate::gradients::{clip, grad_norm};
 use crate::inputs::{Inputs, TokenizedExample};
@@ -136,7 +137,7 @@ pub fn train(
     } else {
         steps_per_epoch
     };
-    let mut earlier = EarlierStore::new(recipe.train.earlier_cache_mib << 20);
+    let mut earlier = PrefillCache::new(recipe.train.earlier_cache_mib << 20);
     let keep = if recipe.train.recompute {
         Keep::LayerInputs
     } else {
@@ -329,7 +330,8 @@ pub fn train(
             base_model_name_or_path: recipe.backbone.clone(),
             backbone: inputs.backbone.clone(),
             projector: config,
-            position: recipe.prompt.position,
+            prompt: recipe.prompt.clone(),
+            prompt_format: Some(training.format),
             embedding_space: users.space().clone(),
             recipe_hash: recipe.hash(),
         },
@@ -422,7 +424,7 @@ fn validate(
     projector: &Projector,
     users: &UserTable,
     validation: &[TokenizedExample],
-    earlier: &mut EarlierStore,
+    earlier: &mut PrefillCache,
     state: &mut State,
 ) -> Result<ValidReport> {
     let projector = projector.valid();

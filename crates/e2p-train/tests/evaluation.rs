@@ -10,12 +10,12 @@ use common::evaluation::{evaluated, names, quick, value};
 use common::{Small, Written, example, open, user};
 use e2p_data::{Message, Prompt, Split, UserEmbeddings};
 use e2p_model::LoadOptions;
-use e2p_prefix::Adapter;
+use e2p_prefix::{Adapter, PrefillCache};
 use e2p_train::burn::tensor::{Device, Tensor, TensorData};
 use e2p_train::metrics::lamp_rating;
 use e2p_train::{
-    Condition, EarlierStore, EvalOptions, Evaluation, ExampleEncoder, ProfileText, RunDir, Silent,
-    Start, evaluate, open_run, row_nlls, train,
+    Condition, EvalOptions, Evaluation, ExampleEncoder, ProfileText, RunDir, Silent, Start,
+    evaluate, open_run, row_nlls, train,
 };
 
 /// Users in pairs of train and test, with three examples each.
@@ -123,7 +123,8 @@ fn labels_are_judged_by_accuracy_and_macro_f1_which_may_be_counted_by_hand() {
         inputs.decoder.config(),
         &recipe.prompt,
         1,
-    );
+    )
+    .unwrap();
     let (mut right, mut counts) = (0, [[0; 3]; 3]);
     for example in inputs.data.examples(Split::Test).unwrap() {
         let example = example.unwrap();
@@ -143,7 +144,7 @@ fn labels_are_judged_by_accuracy_and_macro_f1_which_may_be_counted_by_hand() {
             &inputs.decoder,
             &rows,
             1,
-            &mut EarlierStore::new(0),
+            &mut PrefillCache::new(0),
             |_| None,
             |_| true,
         )
@@ -301,7 +302,8 @@ fn in_a_chat_candidates_are_also_ranked_by_what_dialogue_and_user_add() {
         inputs.decoder.config(),
         &recipe.prompt,
         1,
-    );
+    )
+    .unwrap();
     let adapter = Adapter::load(&run.join("adapter"), inputs.decoder.device()).unwrap();
     let space = &adapter.config.embedding_space;
     let embeddings = inputs.embeddings.as_ref().unwrap();
@@ -340,7 +342,7 @@ fn in_a_chat_candidates_are_also_ranked_by_what_dialogue_and_user_add() {
                 &inputs.decoder,
                 &rows,
                 4,
-                &mut EarlierStore::new(0),
+                &mut PrefillCache::new(0),
                 prefix,
                 |_| true,
             )

@@ -6,12 +6,10 @@ mod common;
 use common::evaluation::{evaluated, names, quick, value};
 use common::{Written, example, user};
 use e2p_data::{ItemRecord, Split, UserEmbeddings, UserRecord};
-use e2p_prefix::Adapter;
+use e2p_prefix::{Adapter, PrefillCache};
 use e2p_train::burn::tensor::Device;
 use e2p_train::metrics::{hit_rate, ndcg, reciprocal_rank};
-use e2p_train::{
-    Condition, EarlierStore, EvalOptions, ExampleEncoder, ProfileText, RunDir, UserTable, row_nlls,
-};
+use e2p_train::{Condition, EvalOptions, ExampleEncoder, ProfileText, RunDir, UserTable, row_nlls};
 
 /// Songs whose names begin alike, two of the same name, users who have chosen some of them.
 fn songs() -> Written {
@@ -83,7 +81,8 @@ fn ranks_in_a_catalogue_are_those_of_every_name_scored_alone() {
         inputs.decoder.config(),
         &recipe.prompt,
         1,
-    );
+    )
+    .unwrap();
     let adapter = Adapter::load(&RunDir::adapter_path(&run), &Device::default()).unwrap();
     let items: Vec<ItemRecord> = inputs.data.items().unwrap().map(Result::unwrap).collect();
     let users: Vec<UserRecord> = inputs.data.users().unwrap().map(Result::unwrap).collect();
@@ -114,7 +113,7 @@ fn ranks_in_a_catalogue_are_those_of_every_name_scored_alone() {
                     &inputs.decoder,
                     &[row],
                     1,
-                    &mut EarlierStore::new(0),
+                    &mut PrefillCache::new(0),
                     |_| prefix.clone(),
                     |_| true,
                 );

@@ -7,4 +7,4 @@ mod shared;
 
 pub(crate) use cli::{Cli, Command};
 pub(crate) use global::{Dtype, GlobalArgs, Precision};
-pub(crate) use shared::{BackboneArgs, PersonalArgs};
+pub(crate) use shared::{BackboneArgs, PersonalArgs, PromptArgs};

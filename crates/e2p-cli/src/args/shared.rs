@@ -12,6 +12,18 @@ pub(crate) struct BackboneArgs {
     pub(crate) backbone: String,
 }
 
+/// How prompts are made.
+#[derive(Debug, Args)]
+pub(crate) struct PromptArgs {
+    /// Render prompts with the tokenizer's chat template
+    #[arg(long)]
+    pub(crate) chat: bool,
+    /// The day that chat templates read as today, as 2026-11-27, or `today`; if not given, that of the adapter's training, and today
+    /// without an adapter
+    #[arg(long, value_name = "DAY")]
+    pub(crate) date: Option<String>,
+}
+
 /// A user's part.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Personalization")]

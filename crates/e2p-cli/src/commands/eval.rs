@@ -14,6 +14,7 @@ use crate::backbone::{load_options, resolve};
 use crate::device;
 use crate::interrupt::{self, Interrupted};
 use crate::output::Output;
+use crate::personal::day;
 use crate::progress::Progress;
 
 /// `e2p eval`.
@@ -54,6 +55,9 @@ pub(crate) struct EvalArgs {
     /// The space of those embeddings where the file does not say it
     #[arg(long, value_name = "NAME", requires = "users")]
     pub(crate) space: Option<String>,
+    /// The day that chat templates read as today, as 2026-11-27, or `today`; if not given, that of training
+    #[arg(long, value_name = "DAY")]
+    pub(crate) date: Option<String>,
     /// Standard deviations of noise on the standardised embeddings, separated by commas: the first for every figure, all for a drift curve
     #[arg(long, default_value = "0", value_delimiter = ',', value_name = "S")]
     pub(crate) embedding_noise: Vec<f32>,
@@ -87,6 +91,7 @@ pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs, output: &mut Output) -> 
         als: args.als.clone(),
         soft_prompt: args.soft_prompt.clone(),
         space: args.space.clone(),
+        date: args.date.as_deref().map(day),
         embedding_noise: args.embedding_noise.clone(),
         resamples: args.resamples,
         seed: global.seed,

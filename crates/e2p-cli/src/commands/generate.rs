@@ -2,22 +2,18 @@
 //!
 //! One prompt streams; a file of prompts is generated in batches and written in input order.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use std::ops::ControlFlow;
-
 use clap::Args;
-use e2p_model::{
-    Finish, GenerateRequest, Generation, Generator, Guidance, SamplingConfig, StopConditions,
-};
+use e2p_model::{Finish, GenerateRequest, Generation, SamplingConfig, StopConditions};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{BackboneArgs, GlobalArgs, PersonalArgs};
-use crate::backbone::{Backbone, PromptText};
-use crate::inputs::Inputs;
+use crate::args::{BackboneArgs, GlobalArgs, PersonalArgs, PromptArgs};
 use crate::interrupt::{self, Interrupted};
 use crate::lines::{self, LineErrors};
 use crate::output::Output;
+use crate::personal::{Personal, PromptText};
 use crate::progress::Progress;
 
 /// `e2p generate`.
@@ -53,9 +49,8 @@ pub(crate) struct GenerateArgs {
     /// JSON lines with `prompt`; `-` reads stdin
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) input: Option<PathBuf>,
-    /// Render prompts with the tokenizer's chat template
-    #[arg(long)]
-    pub(crate) chat: bool,
+    #[command(flatten)]
+    pub(crate) prompting: PromptArgs,
     /// Most new tokens for a prompt; if not given, 128 or what the context has room for
     #[arg(long, value_name = "N")]
     pub(crate) max_new_tokens: Option<usize>,
@@ -122,18 +117,21 @@ pub(crate) fn run(
         "`--strength` is {}, expected a finite number",
         args.strength
     );
+    let open = || {
+        let backbone = &args.backbone.backbone;
+        Personal::open(backbone, &args.prompting, &args.personal, global)
+    };
     if let Some(prompt) = &args.prompt {
-        let backbone = Backbone::load(&args.backbone.backbone, global)?;
+        let personal = open()?;
         let line = GenerateLine {
             prompt: PromptText::Text(prompt.clone()),
             user: args.user.clone(),
         };
-        let inputs = Inputs::new(&backbone, &args.personal, args.user.as_deref())?;
-        let item = prepare(&backbone, &inputs, args, sampling(args, global, 0), line)?;
+        let item = prepare(&personal, args, sampling(args, global, 0), line)?;
         if !output.is_json() {
-            return stream(&backbone, item, output);
+            return stream(&personal, item, output);
         }
-        let generation = generate(&backbone, &[&item])?.remove(0);
+        let generation = generate(&personal, &[&item])?.remove(0);
         return write(&item, &generation, output);
     }
 
@@ -142,18 +140,12 @@ pub(crate) fn run(
         .as_ref()
         .expect("clap requires a prompt or an input");
     let lines = lines::read::<GenerateLine>(path)?;
-    let backbone = Backbone::load(&args.backbone.backbone, global)?;
-    let inputs = Inputs::new(&backbone, &args.personal, args.user.as_deref())?;
+    let personal = open()?;
     let mut errors = LineErrors::new(path);
     let mut items = Vec::with_capacity(lines.len());
     for (stream, line) in (0..).zip(lines) {
-        match prepare(
-            &backbone,
-            &inputs,
-            args,
-            sampling(args, global, stream),
-            line.value,
-        ) {
+        let sampling = sampling(args, global, stream);
+        match prepare(&personal, args, sampling, line.value) {
             Ok(item) => items.push(item),
             Err(error) => errors.push(line.number, format!("{error:#}")),
         }
@@ -167,7 +159,7 @@ pub(crate) fn run(
         let mut results: Vec<Option<Generation>> = vec![None; window.len()];
         for indices in order.chunks(ROWS_PER_BATCH) {
             let rows: Vec<&Item> = indices.iter().map(|index| &window[*index]).collect();
-            for (index, generation) in indices.iter().zip(generate(&backbone, &rows)?) {
+            for (index, generation) in indices.iter().zip(generate(&personal, &rows)?) {
                 results[*index] = Some(generation);
             }
             progress.advance(indices.len());
@@ -192,18 +184,17 @@ fn sampling(args: &GenerateArgs, global: &GlobalArgs, stream: u64) -> SamplingCo
     }
 }
 
-/// Encodes a prompt and checks that it fits.
+/// Makes a line's request and checks that it fits.
 fn prepare(
-    backbone: &Backbone,
-    inputs: &Inputs<'_>,
+    personal: &Personal,
     args: &GenerateArgs,
     sampling: SamplingConfig,
     line: GenerateLine,
 ) -> anyhow::Result<Item> {
-    let ids = inputs.encode(&line.prompt, args.chat)?;
-    let config = backbone.decoder.config();
-    let prompt_len = inputs.extra_positions() + ids.ids.len();
-    let context = config.max_seq_len;
+    let model = &personal.model;
+    let prompt = personal.prompt(&line.prompt)?;
+    let prompt_len = model.n_prefix() + prompt.ids.len();
+    let context = model.decoder().config().max_seq_len;
     let room = context.saturating_sub(prompt_len);
     let max_new_tokens = args
         .max_new_tokens
@@ -213,35 +204,27 @@ fn prepare(
         "the prompt takes {prompt_len} positions, {max_new_tokens} new tokens make it {}, and the context holds {context}",
         prompt_len.saturating_add(max_new_tokens)
     );
-    let stop = StopConditions {
-        eos_token_ids: backbone.tokenizer.eos_token_ids(&config.eos_token_ids),
-        strings: args.stop.clone(),
-        max_new_tokens,
-    };
-    let guidance = if args.strength == 1.0 {
-        None
-    } else {
-        let strength = args.strength;
-        let base = inputs.cold_start(&ids)?;
-        base.map(|base| Guidance { base, strength })
-    };
-    let prompt = inputs.prompt(ids, line.user.as_deref())?;
+    // A line that names nobody is asked by the user of the command.
+    let user = line.user.as_deref().or(args.user.as_deref());
+    let prefix = personal.prefix(user)?;
     Ok(Item {
         request: GenerateRequest {
-            prompt,
-            guidance,
+            guidance: model.guidance(&prompt, args.strength)?,
+            prompt: model.input(&prompt, prefix.as_ref())?,
             sampling,
-            stop,
+            stop: StopConditions {
+                strings: args.stop.clone(),
+                ..model.stop(max_new_tokens)
+            },
         },
         user: line.user,
     })
 }
 
 /// Writes the text of one prompt as it comes, and ends it with a line end.
-fn stream(backbone: &Backbone, item: Item, output: &mut Output) -> anyhow::Result<()> {
+fn stream(personal: &Personal, item: Item, output: &mut Output) -> anyhow::Result<()> {
     let mut written = Ok(());
-    let generator = Generator::new(&backbone.decoder, Some(&backbone.tokenizer));
-    let generations = generator.generate(&[item.request], |step| {
+    let generations = personal.model.run(&[item.request], |step| {
         written = output.text(step.text);
         if written.is_err() || interrupt::requested() {
             return ControlFlow::Break(());
@@ -254,10 +237,9 @@ fn stream(backbone: &Backbone, item: Item, output: &mut Output) -> anyhow::Resul
     check_interrupt(&generations)
 }
 
-fn generate(backbone: &Backbone, items: &[&Item]) -> anyhow::Result<Vec<Generation>> {
+fn generate(personal: &Personal, items: &[&Item]) -> anyhow::Result<Vec<Generation>> {
     let requests: Vec<GenerateRequest> = items.iter().map(|item| item.request.clone()).collect();
-    let generator = Generator::new(&backbone.decoder, Some(&backbone.tokenizer));
-    let generations = generator.generate(&requests, |_| {
+    let generations = personal.model.run(&requests, |_| {
         if interrupt::requested() {
             ControlFlow::Break(())
         } else {

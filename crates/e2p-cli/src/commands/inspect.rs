@@ -107,7 +107,7 @@ fn adapter(dir: &Path) -> anyhow::Result<Facts> {
         ("trained_parameters", json!(adapter.projector.num_params())),
         ("preset", json!(projector.preset)),
         ("soft_tokens", json!(projector.n_prefix)),
-        ("position", json!(config.position)),
+        ("position", json!(config.prompt.position)),
         ("soft_token_rms", json!(adapter.projector.scale())),
         (
             "embedding_space",

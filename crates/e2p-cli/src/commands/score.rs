@@ -3,22 +3,20 @@
 //! Lines are computed in batches of similar length and written in input order. Lines with the same prompt share one pass
 //! over it, as the candidates of a ranking do. The head is applied to target positions only.
 
-use std::path::PathBuf;
-
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use e2p_model::burn::tensor::{Int, Tensor, TensorData, s};
-use e2p_model::{Padding, TargetScores, pad_rows};
+use e2p_model::burn::tensor::Tensor;
+use e2p_prefix::{Prefilled, Prompt, SplicedBatch};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{BackboneArgs, GlobalArgs, PersonalArgs};
-use crate::backbone::{Backbone, PromptText};
-use crate::inputs::{Inputs, PromptIds};
+use crate::args::{BackboneArgs, GlobalArgs, PersonalArgs, PromptArgs};
 use crate::interrupt;
 use crate::lines::{self, LineErrors};
 use crate::output::Output;
+use crate::personal::{Personal, PromptText};
 use crate::progress::Progress;
 use crate::report::hinted;
 
@@ -34,9 +32,8 @@ pub(crate) struct ScoreArgs {
     /// JSON lines with `prompt` and `target`; `-` reads stdin
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) input: PathBuf,
-    /// Render prompts with the tokenizer's chat template
-    #[arg(long)]
-    pub(crate) chat: bool,
+    #[command(flatten)]
+    pub(crate) prompting: PromptArgs,
     #[command(flatten)]
     pub(crate) personal: PersonalArgs,
 }
@@ -45,8 +42,6 @@ pub(crate) struct ScoreArgs {
 const WINDOW: usize = 4096;
 /// Positions in one batch, padding included. Ours: large enough for full matrix products, small enough for a laptop.
 const POSITIONS_PER_BATCH: usize = 4096;
-/// Logits computed at once: 32 MiB in f32.
-const LOGITS_AT_ONCE: usize = 8 << 20;
 
 #[derive(Debug, Deserialize)]
 struct ScoreLine {
@@ -59,7 +54,7 @@ struct ScoreLine {
 /// A line as ids.
 struct Item {
     line: usize,
-    prompt: PromptIds,
+    prompt: Prompt,
     target: Vec<u32>,
     user: Option<String>,
 }
@@ -78,16 +73,13 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> anyhow::Result<()> {
     let lines = lines::read::<ScoreLine>(&args.input)?;
-    let backbone = Backbone::load(&args.backbone.backbone, global)?;
-    let scorer = Scorer {
-        backbone: &backbone,
-        inputs: Inputs::new(&backbone, &args.personal, None)?,
-    };
+    let backbone = &args.backbone.backbone;
+    let personal = Personal::open(backbone, &args.prompting, &args.personal, global)?;
 
     let mut errors = LineErrors::new(&args.input);
     let mut items = Vec::with_capacity(lines.len());
     for line in lines {
-        match scorer.encode(line.number, line.value, args.chat) {
+        match encode(&personal, line.number, line.value) {
             Ok(item) => items.push(item),
             Err(error) => errors.push(line.number, format!("{error:#}")),
         }
@@ -100,8 +92,8 @@ pub(crate) fn run(
         for job in plan(window) {
             interrupt::check()?;
             let scores = match &job {
-                Job::Separate(indices) => scorer.separate(&pick(window, indices))?,
-                Job::SamePrompt(indices) => scorer.same_prompt(&pick(window, indices))?,
+                Job::Separate(indices) => separate(&personal, &pick(window, indices))?,
+                Job::SamePrompt(indices) => same_prompt(&personal, &pick(window, indices))?,
             };
             let (Job::Separate(indices) | Job::SamePrompt(indices)) = job;
             progress.advance(indices.len());
@@ -151,7 +143,7 @@ enum Job {
 
 /// Puts every line that has a target into one job.
 fn plan(window: &[Item]) -> Vec<Job> {
-    let mut groups: BTreeMap<(&PromptIds, Option<&str>), Vec<usize>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&Prompt, Option<&str>), Vec<usize>> = BTreeMap::new();
     for (index, item) in window
         .iter()
         .enumerate()
@@ -199,148 +191,56 @@ fn batches(sorted: &[usize], length: impl Fn(&usize) -> usize) -> Vec<Vec<usize>
     batches
 }
 
-struct Scorer<'a> {
-    backbone: &'a Backbone,
-    inputs: Inputs<'a>,
+fn encode(personal: &Personal, line: usize, value: ScoreLine) -> anyhow::Result<Item> {
+    let model = &personal.model;
+    let prompt = personal.prompt(&value.prompt)?;
+    let target = model.tokenizer().encode(&value.target, false)?;
+    // The last target token is predicted and not read.
+    let needed = model.n_prefix() + prompt.ids.len() + target.len().saturating_sub(1);
+    let context = model.decoder().config().max_seq_len;
+    anyhow::ensure!(
+        needed <= context,
+        "prompt and target need {needed} positions, and the context holds {context}"
+    );
+    Ok(Item {
+        line,
+        prompt,
+        target,
+        user: value.user,
+    })
 }
 
-impl Scorer<'_> {
-    fn encode(&self, line: usize, value: ScoreLine, chat: bool) -> anyhow::Result<Item> {
-        let prompt = self.inputs.encode(&value.prompt, chat)?;
-        let target = self.backbone.tokenizer.encode(&value.target, false)?;
-        // The last target token is predicted and not read.
-        let needed =
-            self.inputs.extra_positions() + prompt.ids.len() + target.len().saturating_sub(1);
-        let context = self.backbone.decoder.config().max_seq_len;
-        anyhow::ensure!(
-            needed <= context,
-            "prompt and target need {needed} positions, and the context holds {context}"
-        );
-        Ok(Item {
-            line,
-            prompt,
-            target,
-            user: value.user,
-        })
+/// One whole row a line.
+fn separate(personal: &Personal, items: &[&Item]) -> anyhow::Result<Vec<Vec<f32>>> {
+    let decoder = personal.model.decoder();
+    let mut prefixes = Vec::with_capacity(items.len());
+    for item in items {
+        prefixes.extend(prefix(personal, item)?);
     }
-
-    /// One row a line, padded on the right: no mask is needed, since a token sees only what is before it.
-    fn separate(&self, items: &[&Item]) -> anyhow::Result<Vec<Vec<f32>>> {
-        let decoder = &self.backbone.decoder;
-        let mut rows = Vec::with_capacity(items.len());
-        let mut firsts = Vec::with_capacity(items.len());
-        for item in items {
-            let prompt = self.embed_prompt(item)?;
-            firsts.push(prompt.dims()[0] - 1);
-            let read = &item.target[..item.target.len() - 1];
-            rows.push(if read.is_empty() {
-                prompt
-            } else {
-                let (target, _) = decoder.embed_rows(&[read], Padding::Right)?;
-                Tensor::cat(vec![prompt, target.squeeze_dim(0)], 0)
-            });
-        }
-        let (inputs_embeds, _) = pad_rows(&rows, Padding::Right)?;
-        let hidden = decoder.forward_embeds(inputs_embeds, &[])?;
-        let [batch_size, seq_len, d_model] = hidden.dims();
-        let positions = items
-            .iter()
-            .zip(firsts)
-            .enumerate()
-            .flat_map(|(row, (item, first))| {
-                let start = row * seq_len + first;
-                start..start + item.target.len()
-            });
-        let hidden = select(hidden.reshape([batch_size * seq_len, d_model]), positions);
-        let targets: Vec<u32> = items.iter().flat_map(|item| item.target.clone()).collect();
-        let mut logprobs = self.logprobs(&hidden, &targets)?.into_iter();
-        Ok(items
-            .iter()
-            .map(|item| logprobs.by_ref().take(item.target.len()).collect())
-            .collect())
-    }
-
-    /// The prompt once, then all targets on top of copies of its cache.
-    fn same_prompt(&self, items: &[&Item]) -> anyhow::Result<Vec<Vec<f32>>> {
-        let decoder = &self.backbone.decoder;
-        let prompt = self.embed_prompt(items[0])?;
-        let prompt_len = prompt.dims()[0];
-        let mut cache = decoder.new_cache(vec![0], prompt_len);
-        let hidden = decoder.forward_cached(prompt.unsqueeze_dim(0), &mut cache)?;
-        let last: Tensor<2> = hidden.slice(s![.., prompt_len - 1.., ..]).squeeze_dim(1);
-
-        // The first token of every target is predicted from the same state.
-        let firsts: Vec<u32> = items.iter().map(|item| item.target[0]).collect();
-        let first_logprobs = self.logprobs(&last.repeat_dim(0, items.len()), &firsts)?;
-        let mut scores: Vec<Vec<f32>> = first_logprobs
-            .into_iter()
-            .map(|logprob| vec![logprob])
-            .collect();
-
-        let longer: Vec<usize> = (0..items.len())
-            .filter(|index| items[*index].target.len() > 1)
-            .collect();
-        if longer.is_empty() {
-            return Ok(scores);
-        }
-        let target = |index: &usize| items[*index].target.as_slice();
-        let read: Vec<&[u32]> = longer
-            .iter()
-            .map(|index| &target(index)[..target(index).len() - 1])
-            .collect();
-        let (targets, _) = decoder.embed_rows(&read, Padding::Right)?;
-        let [batch_size, seq_len, d_model] = targets.dims();
-        let mut cache = cache.branches(&vec![0; batch_size], prompt_len + seq_len);
-        let hidden = decoder.forward_cached(targets, &mut cache)?;
-        let hidden = hidden.reshape([batch_size * seq_len, d_model]);
-        let positions = read
-            .iter()
-            .enumerate()
-            .flat_map(|(row, read)| row * seq_len..row * seq_len + read.len());
-        let next: Vec<u32> = longer
-            .iter()
-            .flat_map(|index| target(index)[1..].iter().copied())
-            .collect();
-        let mut logprobs = self
-            .logprobs(&select(hidden, positions), &next)?
-            .into_iter();
-        for (index, read) in longer.iter().zip(&read) {
-            scores[*index].extend(logprobs.by_ref().take(read.len()));
-        }
-        Ok(scores)
-    }
-
-    fn embed_prompt(&self, item: &Item) -> anyhow::Result<Tensor<2>> {
-        let embeds = self.inputs.embed(&item.prompt, item.user.as_deref());
-        embeds.with_context(|| format!("line {}", item.line))
-    }
-
-    /// Log-probabilities of `targets` after the hidden states `[targets.len(), d_model]`.
-    fn logprobs(&self, hidden: &Tensor<2>, targets: &[u32]) -> anyhow::Result<Vec<f32>> {
-        let decoder = &self.backbone.decoder;
-        let rows_at_once = (LOGITS_AT_ONCE / decoder.config().vocab_size).max(1);
-        let mut logprobs = Vec::with_capacity(targets.len());
-        for (index, targets) in targets.chunks(rows_at_once).enumerate() {
-            let start = index * rows_at_once;
-            let rows = hidden.clone().slice(s![start..start + targets.len(), ..]);
-            let scores = TargetScores::new(decoder.logits(rows), targets).log_likelihood();
-            let scores: Vec<f32> = scores
-                .into_data()
-                .try_into_vec()
-                .context("the device gives no f32")?;
-            logprobs.extend(scores);
-        }
-        Ok(logprobs)
-    }
+    let prefixes = (!prefixes.is_empty()).then(|| Tensor::cat(prefixes, 0));
+    let rows: Vec<_> = items
+        .iter()
+        .map(|item| item.prompt.spliced(&item.target))
+        .collect();
+    let batch = SplicedBatch::whole(decoder, &rows)?;
+    Ok(batch.log_likelihoods(decoder, prefixes)?)
 }
 
-/// Rows of `hidden` at `positions`.
-fn select(hidden: Tensor<2>, positions: impl Iterator<Item = usize>) -> Tensor<2> {
-    let positions: Vec<i32> = positions.map(|position| position as i32).collect();
-    let shape = [positions.len()];
-    let data = TensorData::new(positions, shape);
-    let positions = Tensor::<1, Int>::from_data(data, &hidden.device());
-    hidden.select(0, positions)
+/// The prompt once, then all targets behind it.
+fn same_prompt(personal: &Personal, items: &[&Item]) -> anyhow::Result<Vec<Vec<f32>>> {
+    let decoder = personal.model.decoder();
+    let prefix = prefix(personal, items[0])?;
+    let prefilled = Prefilled::new(decoder, &[&items[0].prompt], prefix)?;
+    let targets: Vec<&[u32]> = items.iter().map(|item| item.target.as_slice()).collect();
+    Ok(prefilled.log_likelihoods(decoder, &[&targets])?.remove(0))
+}
+
+/// The soft tokens of a line's user, `[1, n_prefix, d_model]`.
+fn prefix(personal: &Personal, item: &Item) -> anyhow::Result<Option<Tensor<3>>> {
+    let prefix = personal
+        .prefix(item.user.as_deref())
+        .with_context(|| format!("line {}", item.line))?;
+    Ok(prefix.map(|prefix| prefix.rows().clone().unsqueeze()))
 }
 
 #[cfg(test)]
@@ -350,7 +250,7 @@ mod tests {
     fn item(prompt: &[u32], target_len: usize) -> Item {
         Item {
             line: 1,
-            prompt: PromptIds {
+            prompt: Prompt {
                 ids: prompt.to_vec(),
                 slot: 0,
             },

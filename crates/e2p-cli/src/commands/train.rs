@@ -13,6 +13,7 @@ use crate::backbone::{load_options, resolve};
 use crate::device;
 use crate::interrupt::Interrupted;
 use crate::output::Output;
+use crate::personal::day;
 use crate::training::TrainProgress;
 
 /// `e2p train`.
@@ -66,6 +67,14 @@ pub(crate) fn run(
             RunDir::recipe(&args.out)?
         }
     };
+    let mut recipe = recipe;
+    if recipe.prompt.date.is_empty() {
+        // A run that goes on keeps the day on which it began.
+        recipe.prompt.date = match RunDir::recipe(&args.out) {
+            Ok(begun) if args.resume => begun.prompt.date,
+            _ => day("today"),
+        };
+    }
     let start = match (args.resume, args.force) {
         (true, _) => Start::Resume,
         (_, true) => Start::Force,

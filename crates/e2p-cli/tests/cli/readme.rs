@@ -1,5 +1,4 @@
-//! The README's `sh` blocks, in its order, on small data of the form that it shows. How to install
-//! stands in a `bash` block, which is not run: it clones and builds.
+//! The README's commands, in its order, on small data of the form that it shows.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -23,7 +23,7 @@ pub use stream::{Detokenizer, TextStream};
 
 /// What a text goes on from.
 #[derive(Debug, Clone)]
-pub enum Prompt {
+pub enum PromptInput {
     /// Token ids.
     Ids(Vec<u32>),
     /// Input embeddings.
@@ -35,7 +35,7 @@ pub enum Prompt {
     },
 }
 
-impl Prompt {
+impl PromptInput {
     /// Positions it takes.
     pub fn len(&self) -> usize {
         match self {
@@ -63,7 +63,7 @@ impl Prompt {
 #[derive(Debug, Clone)]
 pub struct Guidance {
     /// What the prompt is contrasted with; it goes on with the same tokens.
-    pub base: Prompt,
+    pub base: PromptInput,
     /// How far to go from the base towards the prompt.
     pub strength: f32,
 }
@@ -72,7 +72,7 @@ pub struct Guidance {
 #[derive(Debug, Clone)]
 pub struct GenerateRequest {
     /// What the text goes on from.
-    pub prompt: Prompt,
+    pub prompt: PromptInput,
     /// What to contrast it with, if anything.
     pub guidance: Option<Guidance>,
     /// How tokens are chosen.
@@ -83,7 +83,7 @@ pub struct GenerateRequest {
 
 impl GenerateRequest {
     /// The prompt and what it is contrasted with.
-    fn prompts(&self) -> impl Iterator<Item = &Prompt> {
+    fn prompts(&self) -> impl Iterator<Item = &PromptInput> {
         let base = self.guidance.as_ref().map(|guidance| &guidance.base);
         std::iter::once(&self.prompt).chain(base)
     }
@@ -241,24 +241,24 @@ impl<'a> Generator<'a> {
         requests: &[GenerateRequest],
         active: &[usize],
     ) -> Result<(Tensor<3>, Vec<usize>)> {
-        let prompts: Vec<&Prompt> = active
+        let prompts: Vec<&PromptInput> = active
             .iter()
             .flat_map(|row| requests[*row].prompts())
             .collect();
         if prompts
             .iter()
-            .all(|prompt| matches!(prompt, Prompt::Ids(_)))
+            .all(|prompt| matches!(prompt, PromptInput::Ids(_)))
         {
             let ids: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids()).collect();
             return self.decoder.embed_rows(&ids, Padding::Left);
         }
         let rows = prompts.into_iter().map(|prompt| match prompt {
-            Prompt::Ids(ids) => Ok(self
+            PromptInput::Ids(ids) => Ok(self
                 .decoder
                 .embed_rows(&[ids], Padding::Left)?
                 .0
                 .squeeze_dim(0)),
-            Prompt::Embeds { inputs_embeds, .. } => Ok(inputs_embeds.clone()),
+            PromptInput::Embeds { inputs_embeds, .. } => Ok(inputs_embeds.clone()),
         });
         pad_rows(&rows.collect::<Result<Vec<_>>>()?, Padding::Left)
     }

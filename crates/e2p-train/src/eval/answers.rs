@@ -3,10 +3,9 @@
 use std::ops::ControlFlow;
 
 use e2p_model::{
-    Decoder, Finish, GenerateRequest, Generator, Padding, Prompt, SamplingConfig, StopConditions,
-    Tokenizer,
+    Decoder, Finish, GenerateRequest, Generator, SamplingConfig, StopConditions, Tokenizer,
 };
-use e2p_prefix::inject;
+use e2p_prefix::prompt_input;
 
 use super::Condition;
 use super::arms::Arms;
@@ -41,18 +40,10 @@ pub(crate) fn answers(
         let mut requests = Vec::with_capacity(indices.len());
         for (row, index) in indices.iter().enumerate() {
             let prompt = examples[*index].prompt(condition);
-            let own = prefix.clone().map(|prefix| prefix.slice([row..row + 1]));
-            let prompt = match own {
-                None => Prompt::Ids(prompt.ids.clone()),
-                Some(own) => {
-                    let (embeds, _) = decoder.embed_rows(&[&prompt.ids], Padding::Right)?;
-                    let embeds = inject(embeds.clone(), own.cast(embeds.dtype()), &[prompt.slot]);
-                    Prompt::Embeds {
-                        inputs_embeds: embeds.squeeze_dim(0),
-                        ids: prompt.ids.clone(),
-                    }
-                }
-            };
+            let own = prefix
+                .clone()
+                .map(|prefix| prefix.slice([row..row + 1]).squeeze_dim(0));
+            let prompt = prompt_input(decoder, prompt, own)?;
             let room = decoder.config().max_seq_len.saturating_sub(prompt.len());
             requests.push(GenerateRequest {
                 prompt,

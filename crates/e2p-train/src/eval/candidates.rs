@@ -6,12 +6,14 @@
 
 use std::collections::HashMap;
 
+use e2p_model::Decoder;
+use e2p_prefix::Prefilled;
+
+use super::Condition;
 use super::arms::Arms;
 use super::examples::EvalExample;
-use super::{Condition, branches};
 use crate::encode::ExampleEncoder;
 use crate::error::Result;
-use e2p_model::Decoder;
 
 /// Prompts whose candidates are ranked in one go.
 const PROMPTS_PER_TRUNK: usize = 8;
@@ -110,7 +112,7 @@ pub(crate) fn tokenize(
 /// `base` is filled on the way.
 ///
 /// # Errors
-/// As [`branches::log_likelihoods`], and what `report` returns when it is told how many are done.
+/// As [`Prefilled::log_likelihoods`], and what `report` returns when it is told how many are done.
 pub(crate) fn choose(
     decoder: &Decoder,
     arms: &Arms<'_>,
@@ -128,7 +130,7 @@ pub(crate) fn choose(
             .iter()
             .map(|candidates| candidates.ids.as_slice())
             .collect();
-        let sums_of = |condition, dialogue| {
+        let sums_of = |condition, dialogue| -> Result<Vec<Vec<f64>>> {
             let of: Vec<&EvalExample> = chunk
                 .iter()
                 .filter_map(|candidates| match dialogue {
@@ -136,9 +138,14 @@ pub(crate) fn choose(
                     Dialogue::Empty => candidates.bare.as_ref(),
                 })
                 .collect();
-            branches::log_likelihoods(decoder, arms, condition, &of, &ids)
+            let prompts: Vec<_> = of.iter().map(|example| example.prompt(condition)).collect();
+            let users: Vec<usize> = of.iter().map(|example| example.user).collect();
+            let prefix = arms.prefix(condition, &users);
+            let scores =
+                Prefilled::new(decoder, &prompts, prefix)?.log_likelihoods(decoder, &ids)?;
+            Ok(scores.iter().map(|all| sums(all)).collect())
         };
-        let sums = sums_of(condition, Dialogue::Whole)?;
+        let whole = sums_of(condition, Dialogue::Whole)?;
         if is_chat {
             for of in [
                 (of_nobody, Dialogue::Empty),
@@ -149,14 +156,14 @@ pub(crate) fn choose(
                 let known = base.entry(of).or_default();
                 if known.len() == choices.len() {
                     known.extend(if of == (condition, Dialogue::Whole) {
-                        sums.clone()
+                        whole.clone()
                     } else {
                         sums_of(of.0, of.1)?
                     });
                 }
             }
         }
-        for (candidates, sums) in chunk.iter().zip(sums) {
+        for (candidates, sums) in chunk.iter().zip(whole) {
             let per_token: Vec<f64> = sums
                 .iter()
                 .zip(&candidates.ids)
@@ -189,6 +196,12 @@ pub(crate) fn choose(
         report(choices.len())?;
     }
     Ok(choices)
+}
+
+/// The log-likelihood of each text from those of its tokens.
+fn sums(texts: &[Vec<f32>]) -> Vec<f64> {
+    let sum = |tokens: &Vec<f32>| tokens.iter().map(|token| f64::from(*token)).sum();
+    texts.iter().map(sum).collect()
 }
 
 impl Candidates {

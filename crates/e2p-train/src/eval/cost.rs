@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use e2p_model::{Decoder, Padding};
-use e2p_prefix::inject;
+use e2p_model::Decoder;
+use e2p_prefix::Prefilled;
 use serde::{Deserialize, Serialize};
 
 use super::Condition;
@@ -50,18 +50,10 @@ pub(crate) fn measure(
     for example in examples.iter().step_by(step).take(TIMED) {
         let began = Instant::now();
         let prompt = example.prompt(condition);
-        let (mut embeds, row_starts) = decoder.embed_rows(&[&prompt.ids], Padding::Left)?;
-        if let Some(prefix) = arms.prefix(condition, &[example.user]) {
-            embeds = inject(embeds.clone(), prefix.cast(embeds.dtype()), &[prompt.slot]);
-        }
-        let mut cache = decoder.new_cache(row_starts, embeds.dims()[1]);
-        let hidden = decoder.forward_cached(embeds, &mut cache)?;
-        let last = hidden.dims()[1] - 1;
-        let last = hidden
-            .slice([0..1, last..last + 1])
-            .reshape([1, config.d_model]);
+        let prefix = arms.prefix(condition, &[example.user]);
+        let prefilled = Prefilled::new(decoder, &[prompt], prefix)?;
         // Reading a number waits for the device.
-        let _ = decoder.logits(last).into_data();
+        let _ = decoder.logits(prefilled.hidden).into_data();
         seconds.push(began.elapsed().as_secs_f64());
     }
     seconds.sort_by(f64::total_cmp);

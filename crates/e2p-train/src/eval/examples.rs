@@ -1,10 +1,10 @@
 //! The evaluated examples as token rows, with and without the profile text. Every condition sees the same ones.
 
-use e2p_data::{Example, Message, Prompt, Split};
-use e2p_prefix::SplicedRow;
+use e2p_data::{Example, Message, Prompt as Text, Split};
+use e2p_prefix::{Prompt, SplicedRow};
 
 use super::Condition;
-use crate::encode::{EncodedPrompt, ExampleEncoder, ProfileText};
+use crate::encode::{ExampleEncoder, ProfileText};
 use crate::error::{Result, TrainError};
 use crate::inputs::Inputs;
 use crate::recipe::Recipe;
@@ -19,16 +19,16 @@ pub(crate) struct EvalExample {
     /// Ids of the target, end of turn included.
     pub(crate) target: Vec<u32>,
     /// The prompt without the profile.
-    pub(crate) prompt: EncodedPrompt,
+    pub(crate) prompt: Prompt,
     /// The prompt with the profile in it; the plain one for users without a profile.
-    pub(crate) text_prompt: EncodedPrompt,
+    pub(crate) text_prompt: Prompt,
     /// Whether the run's soft tokens were trained beside the profile text, and so are evaluated beside it.
     pub(crate) trained_with_text: bool,
 }
 
 impl EvalExample {
     /// The prompt of a condition.
-    pub(crate) fn prompt(&self, condition: Condition) -> &EncodedPrompt {
+    pub(crate) fn prompt(&self, condition: Condition) -> &Prompt {
         if condition.has_text() || (condition.has_prefix() && self.trained_with_text) {
             &self.text_prompt
         } else {
@@ -42,11 +42,11 @@ impl EvalExample {
     /// # Errors
     /// A template that fails on an empty turn.
     pub(crate) fn without_context(&self, encoder: &ExampleEncoder<'_>) -> Result<Option<Self>> {
-        if !matches!(self.example.prompt, Prompt::Chat(_)) {
+        if !matches!(self.example.prompt, Text::Chat(_)) {
             return Ok(None);
         }
         let example = Example {
-            prompt: Prompt::Chat(vec![Message {
+            prompt: Text::Chat(vec![Message {
                 role: "user".into(),
                 content: String::new(),
             }]),

@@ -6,7 +6,6 @@ mod answers;
 mod arms;
 mod assemble;
 mod bootstrap;
-mod branches;
 mod candidates;
 mod catalogue;
 mod condition;
@@ -25,7 +24,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use e2p_data::Split;
 use e2p_model::LoadOptions;
-use e2p_prefix::Method;
+use e2p_prefix::{Method, PrefillCache};
 
 pub use assemble::Evaluation;
 pub use bootstrap::Estimate;
@@ -37,7 +36,6 @@ use self::arms::Arms;
 use self::candidates::Choice;
 use self::catalogue::{Als, Catalogue};
 use self::examples::EvalExample;
-use crate::earlier::EarlierStore;
 use crate::encode::ExampleEncoder;
 use crate::error::{Result, TrainError};
 use crate::inputs::Inputs;
@@ -74,7 +72,10 @@ pub fn evaluate(
     options: &EvalOptions,
     mut observe: impl FnMut(EvalProgress) -> bool,
 ) -> Result<Evaluation> {
-    let recipe = RunDir::recipe(run_path)?;
+    let mut recipe = RunDir::recipe(run_path)?;
+    if let Some(date) = &options.date {
+        recipe.prompt.date.clone_from(date);
+    }
     let decoder = &inputs.decoder;
     let adapter = setup::load_adapter(run_path, inputs, &recipe.backbone)?;
     setup::check_space(inputs, options, &recipe, &adapter)?;
@@ -97,7 +98,7 @@ pub fn evaluate(
         decoder.config(),
         &recipe.prompt,
         n_prefix,
-    );
+    )?;
     let mut users = UserTable::new(adapter.config.embedding_space.clone());
     let (examples, skipped) =
         examples::read(&recipe, inputs, &encoder, split, options.limit, &mut users)?;
@@ -243,7 +244,7 @@ fn target_nlls(
         &inputs.decoder,
         &rows,
         batch_size,
-        &mut EarlierStore::new(0),
+        &mut PrefillCache::new(0),
         |indices| {
             let users: Vec<usize> = indices.iter().map(|index| examples[*index].user).collect();
             arms.prefix(condition, &users)

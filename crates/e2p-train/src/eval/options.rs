@@ -32,6 +32,8 @@ pub struct EvalOptions {
     pub soft_prompt: Option<PathBuf>,
     /// The space of the embeddings where the file is not that of training; `None` for the name of the file.
     pub space: Option<String>,
+    /// The day that chat templates read as today, as 2026-11-27; `None` for that of training.
+    pub date: Option<String>,
     /// Standard deviations of noise on the standardised embeddings: the first for all conditions, each for the drift curve.
     pub embedding_noise: Vec<f32>,
     /// Bootstrap resamples.
@@ -54,6 +56,7 @@ impl Default for EvalOptions {
             als: None,
             soft_prompt: None,
             space: None,
+            date: None,
             embedding_noise: vec![0.0],
             resamples: 1000,
             seed: 0,

@@ -45,7 +45,7 @@ pub(super) fn soft_prompt(
     let found = load_adapter(&path, inputs, &path.display().to_string())?;
     let needs = if found.config.method != Method::SoftPrompt {
         "a run with method = \"soft_prompt\""
-    } else if found.config.position != adapter.config.position
+    } else if found.config.prompt.position != adapter.config.prompt.position
         || found.config.projector.n_prefix != adapter.config.projector.n_prefix
     {
         "a run with the same position and n_prefix"

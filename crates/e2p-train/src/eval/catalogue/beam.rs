@@ -6,8 +6,9 @@
 use std::collections::HashSet;
 
 use e2p_model::Decoder;
+use e2p_prefix::Prefilled;
 
-use super::search::{Open, Trunk, for_each_child, run};
+use super::search::{Open, for_each_child, run};
 use super::tree::NameTree;
 use crate::error::Result;
 
@@ -18,13 +19,13 @@ use crate::error::Result;
 pub(crate) fn search(
     decoder: &Decoder,
     tree: &NameTree,
-    trunk: &Trunk,
+    prefilled: &Prefilled,
     width: usize,
     seen: &HashSet<usize>,
 ) -> Result<Vec<(usize, f64)>> {
     let mut found: Vec<(usize, f64)> = Vec::new();
     let mut nodes = vec![Open::ROOT];
-    let (mut cache, mut hidden) = (None, trunk.hidden.clone());
+    let (mut cache, mut hidden) = (None, prefilled.hidden.clone());
     loop {
         let mut open = Vec::new();
         for_each_child(decoder, tree, hidden, &nodes, |child| {
@@ -49,7 +50,7 @@ pub(crate) fn search(
         if open.is_empty() {
             return Ok(found);
         }
-        let parents = cache.as_ref().unwrap_or(&trunk.cache);
+        let parents = cache.as_ref().unwrap_or(&prefilled.cache);
         if parents.len() == decoder.config().max_seq_len {
             return Ok(found);
         }

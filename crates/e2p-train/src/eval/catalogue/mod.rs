@@ -16,15 +16,15 @@ use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 
 use e2p_model::Decoder;
+use e2p_prefix::{Prefilled, Prompt};
 use rayon::prelude::*;
 
 pub(crate) use self::baselines::{Als, Baseline, baselines};
-use self::search::Trunk;
 use self::tree::NameTree;
 use super::arms::Arms;
 use super::examples::EvalExample;
 use super::{Condition, Scores};
-use crate::encode::{EncodedPrompt, ExampleEncoder};
+use crate::encode::ExampleEncoder;
 use crate::error::{Result, TrainError};
 use crate::inputs::Inputs;
 use crate::users::UserTable;
@@ -142,14 +142,14 @@ impl Catalogue {
         &self,
         decoder: &Decoder,
         arms: &Arms<'_>,
-        prompt: &EncodedPrompt,
+        prompt: &Prompt,
         user: usize,
         n: usize,
         width: usize,
     ) -> Result<Vec<&str>> {
         let prefix = arms.prefix(Condition::E2p, &[user]);
-        let trunk = Trunk::new(decoder, prompt, prefix)?;
-        let found = beam::search(decoder, &self.tree, &trunk, width, &self.seen[user])?;
+        let prefilled = Prefilled::new(decoder, &[prompt], prefix)?;
+        let found = beam::search(decoder, &self.tree, &prefilled, width, &self.seen[user])?;
         let names = found
             .iter()
             .take(n)
@@ -174,7 +174,7 @@ impl Catalogue {
 
 /// A prompt with soft tokens, and who waits for its outcome.
 struct Search<'a> {
-    prompt: &'a EncodedPrompt,
+    prompt: &'a Prompt,
     /// A condition and a user that have these soft tokens.
     arm: (Condition, usize),
     /// Entry of the scores and place among the ranked examples.
@@ -233,7 +233,7 @@ fn searches<'a>(
     examples: &'a [EvalExample],
     scores: &[Scores],
 ) -> Vec<Search<'a>> {
-    let mut numbers: HashMap<(&EncodedPrompt, (Condition, usize)), usize> = HashMap::new();
+    let mut numbers: HashMap<(&Prompt, (Condition, usize)), usize> = HashMap::new();
     let mut searches: Vec<Search<'_>> = Vec::new();
     for (entry, scores) in scores.iter().enumerate() {
         for (place, (index, _)) in catalogue.golds.iter().enumerate() {
@@ -264,7 +264,8 @@ fn one(
     search: &Search<'_>,
 ) -> Result<Vec<Outcome>> {
     let (condition, user) = search.arm;
-    let trunk = Trunk::new(decoder, search.prompt, arms.prefix(condition, &[user]))?;
+    let prefix = arms.prefix(condition, &[user]);
+    let prefilled = Prefilled::new(decoder, &[search.prompt], prefix)?;
     // The target of an example is the name of its item: its log-likelihood is known.
     let known = |(entry, place): (usize, usize)| {
         let (example, gold) = catalogue.golds[place];
@@ -277,7 +278,7 @@ fn one(
         .fold(f64::INFINITY, f64::min);
     // A little below, because sums in another order differ in their last digits.
     let threshold = lowest - 1e-3 - 1e-4 * lowest.abs();
-    let found = search::at_least(decoder, &catalogue.tree, &trunk, threshold)?;
+    let found = search::at_least(decoder, &catalogue.tree, &prefilled, threshold)?;
     let by_item: HashMap<usize, f64> = found.iter().copied().collect();
     let mut lists: HashMap<usize, Vec<usize>> = HashMap::new();
     let mut outcomes = Vec::with_capacity(search.waiting.len());
@@ -291,7 +292,8 @@ fn one(
                 Entry::Occupied(list) => list.into_mut(),
                 Entry::Vacant(list) => {
                     let seen = &catalogue.seen[user];
-                    let found = beam::search(decoder, &catalogue.tree, &trunk, beam_width, seen)?;
+                    let found =
+                        beam::search(decoder, &catalogue.tree, &prefilled, beam_width, seen)?;
                     list.insert(found.into_iter().map(|(item, _)| item).collect())
                 }
             };

@@ -5,24 +5,16 @@
 //! lies below the threshold is never run, and everything at or above it is found. That is exact, and it is what makes a whole catalogue
 //! affordable: to know the rank of a name only the beginnings that are at least as likely as the whole name count.
 
-use burn::tensor::{Tensor, s};
+use burn::tensor::Tensor;
 use e2p_model::{Decoder, KvCache, Padding};
-use e2p_prefix::inject;
+use e2p_prefix::Prefilled;
 
 use super::log_sum_exp::log_sum_exp;
 use super::tree::NameTree;
-use crate::encode::EncodedPrompt;
 use crate::error::Result;
 
 /// Nodes that run in one pass: enough to fill the matrix products, few enough for their logits and caches to stay small (ours).
 const ROWS_PER_PASS: usize = 256;
-
-/// A prompt that has been run, with its soft tokens. Preferred variable name: `trunk`.
-pub(crate) struct Trunk {
-    pub(super) cache: KvCache,
-    /// `[1, d_model]`
-    pub(super) hidden: Tensor<2>,
-}
 
 /// A node that is to be run: its row in the pass that ran its parent, the token that leads to it, its score.
 #[derive(Debug, Clone, Copy)]
@@ -43,28 +35,6 @@ impl Open {
     };
 }
 
-impl Trunk {
-    /// Runs `prompt` with the soft tokens `prefix` (`[1, n_prefix, d_model]`) in their slot.
-    ///
-    /// # Errors
-    /// A prompt longer than the context.
-    pub(crate) fn new(
-        decoder: &Decoder,
-        prompt: &EncodedPrompt,
-        prefix: Option<Tensor<3>>,
-    ) -> Result<Self> {
-        let (mut embeds, row_starts) = decoder.embed_rows(&[&prompt.ids], Padding::Left)?;
-        if let Some(prefix) = prefix {
-            embeds = inject(embeds.clone(), prefix.cast(embeds.dtype()), &[prompt.slot]);
-        }
-        let len = embeds.dims()[1];
-        let mut cache = decoder.new_cache(row_starts, len);
-        let hidden = decoder.forward_cached(embeds, &mut cache)?;
-        let hidden = hidden.slice(s![.., len - 1.., ..]).squeeze_dim(1);
-        Ok(Self { cache, hidden })
-    }
-}
-
 /// The items whose name has a log-likelihood (nats) of at least `threshold`, with it; names that do not fit behind the prompt cannot be
 /// written and are not among them.
 ///
@@ -73,15 +43,15 @@ impl Trunk {
 pub(crate) fn at_least(
     decoder: &Decoder,
     tree: &NameTree,
-    trunk: &Trunk,
+    prefilled: &Prefilled,
     threshold: f64,
 ) -> Result<Vec<(usize, f64)>> {
     let mut found = Vec::new();
     walk(
         decoder,
         tree,
-        &trunk.cache,
-        trunk.hidden.clone(),
+        &prefilled.cache,
+        prefilled.hidden.clone(),
         &[Open::ROOT],
         threshold,
         &mut found,

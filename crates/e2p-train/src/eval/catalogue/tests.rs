@@ -4,14 +4,13 @@ use std::collections::HashSet;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use e2p_model::{Decoder, DecoderConfig, RandomSource};
+use e2p_prefix::{PrefillCache, Prefilled, Prompt};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::beam;
-use super::search::{Trunk, at_least};
+use super::search::at_least;
 use super::tree::NameTree;
-use crate::earlier::EarlierStore;
-use crate::encode::EncodedPrompt;
 use crate::scoring::row_nlls;
 
 const EOS: u32 = 39;
@@ -39,8 +38,8 @@ fn names() -> Vec<Option<Vec<u32>>> {
     names
 }
 
-fn prompt() -> EncodedPrompt {
-    EncodedPrompt {
+fn prompt() -> Prompt {
+    Prompt {
         ids: vec![7, 8, 9],
         slot: 2,
     }
@@ -62,7 +61,7 @@ fn one_by_one(decoder: &Decoder, prefix: Option<&Tensor<3>>) -> Vec<Option<f64>>
             decoder,
             &[row],
             1,
-            &mut EarlierStore::new(0),
+            &mut PrefillCache::new(0),
             |_| prefix.cloned(),
             |_| true,
         );
@@ -77,10 +76,10 @@ fn the_tree_scores_every_name_as_it_is_scored_alone_and_leaves_out_only_what_is_
     let (decoder, tree) = (decoder(), NameTree::new(&names()));
     for prefix in [None, Some(prefix())] {
         let alone = one_by_one(&decoder, prefix.as_ref());
-        let trunk = Trunk::new(&decoder, &prompt(), prefix).unwrap();
+        let prefilled = Prefilled::new(&decoder, &[&prompt()], prefix).unwrap();
         for threshold in [f64::NEG_INFINITY, -12.0] {
             let mut found = vec![None; alone.len()];
-            for (item, score) in at_least(&decoder, &tree, &trunk, threshold).unwrap() {
+            for (item, score) in at_least(&decoder, &tree, &prefilled, threshold).unwrap() {
                 assert!(found[item].replace(score).is_none(), "{item} once");
             }
             for (item, alone) in alone.iter().enumerate() {
@@ -101,8 +100,8 @@ fn the_tree_scores_every_name_as_it_is_scored_alone_and_leaves_out_only_what_is_
 #[test]
 fn a_beam_as_wide_as_the_catalogue_is_its_ranking_without_what_was_chosen() {
     let (decoder, tree) = (decoder(), NameTree::new(&names()));
-    let trunk = Trunk::new(&decoder, &prompt(), Some(prefix())).unwrap();
-    let mut all = at_least(&decoder, &tree, &trunk, f64::NEG_INFINITY).unwrap();
+    let prefilled = Prefilled::new(&decoder, &[&prompt()], Some(prefix())).unwrap();
+    let mut all = at_least(&decoder, &tree, &prefilled, f64::NEG_INFINITY).unwrap();
     all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     let seen: HashSet<usize> = [all[0].0, all[7].0].into();
     let ranked: Vec<usize> = all
@@ -111,7 +110,7 @@ fn a_beam_as_wide_as_the_catalogue_is_its_ranking_without_what_was_chosen() {
         .filter(|item| !seen.contains(item))
         .collect();
     let items = |width: usize| -> Vec<usize> {
-        let found = beam::search(&decoder, &tree, &trunk, width, &seen).unwrap();
+        let found = beam::search(&decoder, &tree, &prefilled, width, &seen).unwrap();
         found.into_iter().map(|(item, _)| item).collect()
     };
     assert_eq!(items(10_000), ranked);
