@@ -23,7 +23,7 @@ pub(crate) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
 fn model(error: &ModelError) -> Option<String> {
     let hint = match error {
         ModelError::NoTokenizer { .. } => {
-            "a backbone directory needs the `tokenizer.json` of its checkpoint beside the weights"
+            "put the checkpoint's `tokenizer.json` beside its weights"
         }
         ModelError::NoWeights { .. } => {
             "download the checkpoint's `*.safetensors` files, or convert it with `save_pretrained(..., safe_serialization=True)`"
@@ -33,7 +33,9 @@ fn model(error: &ModelError) -> Option<String> {
         }
         ModelError::ContextOverflow { .. } => "shorten the prompt or lower `--max-new-tokens`",
         ModelError::Dtype { .. } => "try `--dtype f32`",
-        ModelError::Logits { .. } => "try `--dtype f32`; if it stays, the checkpoint is broken",
+        ModelError::Logits { .. } => {
+            "try `--dtype f32`; if the error stays, the checkpoint is broken"
+        }
         _ => return None,
     };
     Some(hint.to_owned())
@@ -53,7 +55,7 @@ fn prefix(error: &PrefixError) -> Option<String> {
             ..
         } if expected_dim == found_dim => {
             return Some(format!(
-                "--space {expected}   if the embeddings are of that space under another file name; else train an adapter on them"
+                "--space {expected}   if these embeddings are of that space under another name; otherwise train an adapter on them"
             ));
         }
         PrefixError::WrongSpace { .. } | PrefixError::Dimension { .. } => {
@@ -79,7 +81,7 @@ fn train(error: &TrainError) -> Option<String> {
         }
         TrainError::NoRecipe { .. } => "e2p recipe list   says what each is for".to_owned(),
         TrainError::RunExists { .. } => {
-            "--resume goes on with it, --force replaces it, --out DIR names another".to_owned()
+            "--resume continues it, --force replaces it, --out DIR names another".to_owned()
         }
         TrainError::NoRun { path, .. } => {
             format!("e2p train RECIPE --out {}   makes a run", path.display())
@@ -120,7 +122,7 @@ fn data(error: &DataError) -> Option<String> {
             "e2p prepare TASK --input FILE --out DATA   makes a data directory".to_owned()
         }
         DataError::FormatVersion { .. } | DataError::Count { .. } => {
-            "e2p prepare   writes the directory anew".to_owned()
+            "e2p prepare   writes the directory again".to_owned()
         }
         DataError::OutputExists { .. } => {
             "name another directory with --out, or replace this one with --force".to_owned()

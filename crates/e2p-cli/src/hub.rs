@@ -200,7 +200,7 @@ impl Fetcher<'_> {
                 return Err(hinted_by(
                     error,
                     message,
-                    "run the command again; it goes on where it stopped",
+                    "run the command again; it continues where it stopped",
                 ));
             }
         };

@@ -38,11 +38,11 @@ pub(crate) struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Log-likelihoods of given targets
+    /// Score given targets by their log-likelihoods
     Score(ScoreArgs),
-    /// Text that goes on from a prompt
+    /// Generate text from a prompt
     Generate(GenerateArgs),
-    /// Raw files to a data directory
+    /// Turn raw files into a data directory
     Prepare(PrepareArgs),
     /// Make user embeddings
     #[command(subcommand)]
@@ -53,17 +53,17 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Train a small backbone from scratch
     Pretrain(PretrainArgs),
-    /// The whole method on a synthetic world: nothing to download, nothing to prepare
+    /// Run the whole method on a synthetic world: nothing to download, nothing to prepare
     Quickstart(QuickstartArgs),
-    /// Training recipes: what is shipped, what one says, whether a file is one
+    /// List, show and check training recipes
     #[command(subcommand)]
     Recipe(RecipeCommand),
-    /// What a path holds
+    /// Say what a path holds
     Inspect(InspectArgs),
-    /// Compiled backends and the devices that each finds
+    /// List the compiled backends and the devices that each finds
     Devices,
-    /// A completion script for a shell
+    /// Write a completion script for a shell
     Completions(CompletionsArgs),
-    /// Manual pages, one for each verb
+    /// Write manual pages, one for each verb
     Man(ManArgs),
 }

@@ -6,7 +6,8 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
-    /// Where to compute: auto, flex, cpu, wgpu, vulkan, metal or cuda, with `:n` for the n-th one
+    /// Where to compute: auto, flex, cpu, wgpu, vulkan, metal or cuda; `:N` picks device number N,
+    /// from 0
     #[arg(
         long,
         global = true,
@@ -16,13 +17,15 @@ pub(crate) struct GlobalArgs {
         value_name = "DEVICE"
     )]
     pub(crate) device: String,
-    /// Data type of the weights, and of the computation except on the CPU, which computes in f32; int8 on the CPU only
+    /// Data type of the weights, and of the computation except on the CPU, which computes in f32;
+    /// int8 is for the CPU only
     #[arg(long, global = true, value_enum, default_value_t = Dtype::F32, value_name = "DTYPE")]
     pub(crate) dtype: Dtype,
-    /// How exactly the CPU multiplies with the weights: medium rounds both factors to bf16 where it has such products and there are several rows
+    /// How precisely the CPU multiplies with the weights: medium rounds both factors to bf16 in
+    /// products of several rows, on CPUs with AVX-512 BF16
     #[arg(long, global = true, value_enum, default_value_t = Precision::Highest, value_name = "PRECISION")]
     pub(crate) matmul_precision: Precision,
-    /// CPU threads; all cores if not given
+    /// CPU threads; by default all cores
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
     /// Seed of everything random

@@ -34,10 +34,10 @@ pub(crate) struct PersonalArgs {
     /// User embeddings of the space that the adapter was trained on
     #[arg(long, value_name = "FILE", requires = "adapter")]
     pub(crate) users: Option<PathBuf>,
-    /// The space of the embeddings where the file does not say it
+    /// Name of the embedding space, if the file does not say it
     #[arg(long, value_name = "NAME", requires = "users")]
     pub(crate) space: Option<String>,
-    /// Give users without embedding the learned default prefix instead of refusing them
+    /// Give users without an embedding the learned default prefix instead of refusing them
     #[arg(long, requires = "adapter")]
     pub(crate) cold_start: bool,
 }

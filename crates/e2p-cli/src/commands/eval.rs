@@ -22,10 +22,10 @@ use crate::progress::Progress;
 pub(crate) struct EvalArgs {
     /// Directory of a finished run
     pub(crate) run: PathBuf,
-    /// Conditions to compare, separated by commas; all that the run and its data allow if not given
+    /// Conditions to compare, separated by commas; by default all that the run and its data allow
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub(crate) conditions: Vec<String>,
-    /// Split to evaluate on; test if there is one, else valid
+    /// Split to evaluate on; by default test if there is one, else valid
     #[arg(long, value_name = "SPLIT")]
     pub(crate) split: Option<String>,
     /// Only the first N examples; 0 for all
@@ -37,34 +37,36 @@ pub(crate) struct EvalArgs {
     /// Generate answers for at most N examples; 0 for none
     #[arg(long, default_value_t = 200, value_name = "N")]
     pub(crate) generate: usize,
-    /// Rank the whole catalogue for at most N examples, where items are recommended; 0 for none
+    /// Rank the whole catalogue for at most N examples, if items are recommended; 0 for none
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub(crate) catalogue: usize,
     /// Width of the beam search that is constrained to the catalogue; 0 for none
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub(crate) beam: usize,
-    /// User vectors of a factorization as a baseline, their items beside them (FILE.items.safetensors); the run's own if they have items
+    /// User vectors of a factorization as a baseline, with FILE.items.safetensors beside them; by
+    /// default the run's own, if they have items
     #[arg(long, value_name = "FILE")]
     pub(crate) als: Option<PathBuf>,
-    /// A run of the `soft_prompt` control; RUN/soft_prompt if it is there
+    /// A run of the `soft_prompt` control; by default RUN/soft_prompt, if it exists
     #[arg(long, value_name = "RUN")]
     pub(crate) soft_prompt: Option<PathBuf>,
     /// Other user embeddings than those of training, such as a later version of the same space
     #[arg(long, value_name = "FILE")]
     pub(crate) users: Option<PathBuf>,
-    /// The space of those embeddings where the file does not say it
+    /// Name of the space of those embeddings, if the file does not say it
     #[arg(long, value_name = "NAME", requires = "users")]
     pub(crate) space: Option<String>,
     /// The day that chat templates read as today, as 2026-11-27, or `today`; if not given, that of training
     #[arg(long, value_name = "DAY")]
     pub(crate) date: Option<String>,
-    /// Standard deviations of noise on the standardised embeddings, separated by commas: the first for every figure, all for a drift curve
+    /// Standard deviations of noise on the standardised embeddings, separated by commas: the first
+    /// for every figure, all of them for a drift curve
     #[arg(long, default_value = "0", value_delimiter = ',', value_name = "S")]
     pub(crate) embedding_noise: Vec<f32>,
     /// Bootstrap resamples of the users
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub(crate) resamples: usize,
-    /// Directory for report.json and report.html; RUN if not given
+    /// Directory for report.json and report.html; by default RUN
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 }

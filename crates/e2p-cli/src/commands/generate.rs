@@ -28,7 +28,7 @@ pub(crate) struct GenerateArgs {
     /// The prompt
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,
-    /// The user who asks, where a line names nobody
+    /// The user who asks, for lines that name none
     #[arg(
         long,
         value_name = "ID",
@@ -36,7 +36,8 @@ pub(crate) struct GenerateArgs {
         help_heading = "Personalization"
     )]
     pub(crate) user: Option<String>,
-    /// How strongly the user counts: 1 as trained, 0 the cold-start user, above 1 amplified (twice the work unless 1)
+    /// How strongly the user counts: 1 as trained, 0 as for an unknown user, above 1 amplified; any
+    /// value but 1 doubles the work
     #[arg(
         long,
         default_value_t = 1.0,
@@ -46,27 +47,27 @@ pub(crate) struct GenerateArgs {
         help_heading = "Personalization"
     )]
     pub(crate) strength: f32,
-    /// JSON lines with `prompt`; `-` reads stdin
+    /// JSON Lines with `prompt`; `-` reads stdin
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) input: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) prompting: PromptArgs,
-    /// Most new tokens for a prompt; if not given, 128 or what the context has room for
+    /// Most new tokens for a prompt; by default 128, or what fits into the context
     #[arg(long, value_name = "N")]
     pub(crate) max_new_tokens: Option<usize>,
-    /// Divides the logits before a token is drawn; 0 takes the most likely token
+    /// Sampling temperature, which divides the logits; 0 takes the most likely token
     #[arg(long, default_value_t = 0.0, value_name = "T")]
     pub(crate) temperature: f32,
-    /// Draw among the K most likely tokens
+    /// Sample among the K most likely tokens
     #[arg(long, value_name = "K")]
     pub(crate) top_k: Option<usize>,
-    /// Draw among the most likely tokens that together reach probability P
+    /// Sample among the most likely tokens that together reach probability P
     #[arg(long, value_name = "P")]
     pub(crate) top_p: Option<f32>,
-    /// Draw among tokens at least P times as likely as the most likely one
+    /// Sample among the tokens at least P times as likely as the most likely one
     #[arg(long, value_name = "P")]
     pub(crate) min_p: Option<f32>,
-    /// Above 1, tokens that occurred become less likely
+    /// Above 1, tokens that have occurred become less likely
     #[arg(long, default_value_t = 1.0, value_name = "R")]
     pub(crate) repetition_penalty: f32,
     /// End the text before this string; may be given several times

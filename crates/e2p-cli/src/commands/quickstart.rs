@@ -14,7 +14,7 @@ use crate::output::Output;
 /// `e2p quickstart`.
 #[derive(Debug, Args)]
 pub(crate) struct QuickstartArgs {
-    /// Directory for everything that is made
+    /// Directory for everything it makes
     #[arg(long, default_value = "e2p-quickstart", value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// Replace an older quick start in DIR

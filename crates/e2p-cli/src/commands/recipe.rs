@@ -10,13 +10,13 @@ use crate::report::Outcome;
 /// `e2p recipe`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RecipeCommand {
-    /// Names of the shipped recipes
+    /// List the shipped recipes
     List,
-    /// The resolved recipe as TOML, every key present
+    /// Print the resolved recipe as TOML, with every key
     Show(RecipeArgs),
-    /// Whether a recipe can be used; every problem at once
+    /// Say whether a recipe can be used, with every problem at once
     Check(RecipeArgs),
-    /// JSON Schema of a recipe, for editors: every key with its default and what it does
+    /// Print the JSON Schema of a recipe, for editors: every key with its default and what it does
     Schema,
 }
 

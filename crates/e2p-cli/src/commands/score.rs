@@ -29,7 +29,7 @@ use crate::report::hinted;
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
     pub(crate) backbone: BackboneArgs,
-    /// JSON lines with `prompt` and `target`; `-` reads stdin
+    /// JSON Lines with `prompt` and `target`; `-` reads stdin
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) input: PathBuf,
     #[command(flatten)]

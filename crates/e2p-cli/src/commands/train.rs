@@ -19,10 +19,11 @@ use crate::training::TrainProgress;
 /// `e2p train`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Ctrl-C finishes the step and saves; `e2p train --resume --out RUN` goes on from there, also after a crash."
+    after_help = "Ctrl-C finishes the step and saves; `e2p train --resume --out RUN` continues from there, also after a crash."
 )]
 pub(crate) struct TrainArgs {
-    /// A shipped recipe (see `e2p recipe list`) or a TOML file; with --resume the run's own if not given
+    /// A shipped recipe (see `e2p recipe list`) or a TOML file; with --resume by default the run's
+    /// own
     #[arg(required_unless_present = "resume")]
     pub(crate) recipe: Option<String>,
     /// Change a value of the recipe, such as optim.lr=3e-4; may be given several times
@@ -31,13 +32,13 @@ pub(crate) struct TrainArgs {
     /// Directory of the run
     #[arg(long, value_name = "RUN")]
     pub(crate) out: PathBuf,
-    /// Go on with the run in RUN
+    /// Continue the run in RUN
     #[arg(long, conflicts_with = "force")]
     pub(crate) resume: bool,
     /// Remove an older run in RUN first
     #[arg(long)]
     pub(crate) force: bool,
-    /// Afterwards train the `soft_prompt` control with the same budget into RUN/soft_prompt
+    /// Then train the `soft_prompt` control with the same budget into RUN/soft_prompt
     #[arg(long)]
     pub(crate) baseline: bool,
 }
@@ -62,7 +63,7 @@ pub(crate) fn run(
         None => {
             anyhow::ensure!(
                 args.set.is_empty(),
-                "--resume goes on with the run's own recipe; --set would make it another one"
+                "--resume continues with the run's own recipe; --set would make it another one"
             );
             RunDir::recipe(&args.out)?
         }

@@ -91,7 +91,7 @@ fn the_first_mistakes_are_answered_with_what_to_type() {
         &mut train(dir, "run", &[]),
         dir,
         &["already holds a run"],
-        "--resume goes on with it, --force",
+        "--resume continues it, --force",
     );
 
     // An adapter with a backbone and with embeddings that are not its own.

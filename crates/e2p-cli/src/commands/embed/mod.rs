@@ -39,16 +39,16 @@ pub(crate) struct EmbedInteractionsArgs {
     /// User embeddings to write, `.safetensors`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// Numbers per user and item
+    /// Dimensions of the vectors
     #[arg(long, default_value_t = 64, value_name = "N")]
     pub(crate) dim: usize,
-    /// How often users and items are solved
+    /// ALS iterations
     #[arg(long, default_value_t = 15, value_name = "N")]
     pub(crate) iterations: usize,
     /// How much a weight adds to the confidence
     #[arg(long, default_value_t = 1.0, value_name = "A")]
     pub(crate) alpha: f32,
-    /// Weight of the squared norms
+    /// Regularization: the weight of the squared norms
     #[arg(long, default_value_t = 10.0, value_name = "R")]
     pub(crate) regularization: f32,
 }
@@ -68,7 +68,9 @@ pub(crate) struct EmbedAlignArgs {
     /// Embeddings to write, `.safetensors`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// procrustes: a rotation and a scale, for the same model trained anew; affine: any matrix, for another model; mlp: a matrix and a small network, where affine misses much and users are many
+    /// procrustes: a rotation and a scale, for the same model retrained; affine: any matrix, for
+    /// another model; mlp: a matrix and a small network, where affine misses much and there are
+    /// many users
     #[arg(long, value_enum, default_value_t = Alignment::Affine, value_name = "METHOD", hide_possible_values = true)]
     pub(crate) method: Alignment,
 }

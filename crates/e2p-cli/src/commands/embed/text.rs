@@ -21,10 +21,10 @@ use crate::progress::Progress;
 
 /// `e2p embed text`.
 #[derive(Debug, Args)]
-#[command(after_help = "Interrupted, the same command goes on where it stopped.")]
+#[command(after_help = "If it is interrupted, the same command continues where it stopped.")]
 pub(crate) struct EmbedTextArgs {
-    /// Sentence-transformers directory of the BERT family, such as all-MiniLM-L6-v2, or a language model's, whose last hidden states are
-    /// averaged
+    /// Sentence-transformers directory of the BERT family, such as all-MiniLM-L6-v2, or directory
+    /// of a language model, whose last hidden states are averaged
     #[arg(long, value_name = "DIR")]
     pub(crate) encoder: String,
     /// Data directory whose users have profiles
@@ -33,7 +33,7 @@ pub(crate) struct EmbedTextArgs {
     /// Embeddings to write, `.safetensors`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// Users that are embedded together
+    /// Users in one batch
     #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch_size: u16,
 }
