@@ -1,4 +1,5 @@
-//! The README's commands, in its order, on small data of the form that it shows.
+//! The README's `sh` blocks, in its order, on small data of the form that it shows. How to install
+//! stands in a `bash` block, which is not run: it clones and builds.
 
 use std::fmt::Write as _;
 use std::path::Path;
