@@ -98,7 +98,7 @@ fn download(id: &str, global: &GlobalArgs) -> anyhow::Result<PathBuf> {
 fn download(id: &str, _global: &GlobalArgs) -> anyhow::Result<PathBuf> {
     Err(hinted(
         format!("`{id}` does not exist, and this binary cannot download from a hub"),
-        "cargo install e2p-cli --features hub   (or, in the source, cargo build --release --features hub)",
+        "in a clone of the source: cargo install --path crates/e2p-cli --features hub",
     ))
 }
 

@@ -131,7 +131,7 @@ fn parse(requested: &str) -> anyhow::Result<(Option<&'static str>, Option<usize>
             COMPILED.join(", ")
         ),
         format!(
-            "cargo install e2p-cli --features {backend}   (or, in the source, cargo build --release --features {backend})"
+            "in a clone of the source: cargo install --path crates/e2p-cli --features {backend}"
         ),
     ))
 }
@@ -165,7 +165,7 @@ fn automatic() -> anyhow::Result<Chosen> {
     }
     Err(hinted(
         "no compiled backend finds a device",
-        "cargo install e2p-cli --features flex",
+        "in a clone of the source: cargo install --path crates/e2p-cli --features flex",
     ))
 }
 

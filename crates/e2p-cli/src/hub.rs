@@ -255,7 +255,7 @@ fn shards(index: &Path) -> anyhow::Result<Vec<String>> {
     }
     let text = fs::read(index).with_context(|| format!("cannot read `{}`", index.display()))?;
     let index_json: Index = serde_json::from_slice(&text)
-        .with_context(|| format!("`{}` is no index", index.display()))?;
+        .with_context(|| format!("`{}` is not an index of weights", index.display()))?;
     let shards: BTreeSet<String> = index_json.weight_map.into_values().collect();
     for shard in &shards {
         let plain = Path::new(shard).file_name() == Some(shard.as_ref());

@@ -23,7 +23,7 @@ pub(crate) fn run(output: &mut Output) -> anyhow::Result<()> {
         let state = match &found.devices {
             _ if !found.compiled => {
                 format!(
-                    "not compiled in (cargo install e2p-cli --features {})",
+                    "not compiled in (cargo install --path crates/e2p-cli --features {})",
                     found.backend
                 )
             }

@@ -75,13 +75,13 @@ pub(crate) struct EvalArgs {
 pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs, output: &mut Output) -> anyhow::Result<()> {
     let conditions: Result<Vec<Condition>, TrainError> =
         args.conditions.iter().map(|name| name.parse()).collect();
-    let split = match &args.split {
-        None => None,
-        Some(name) => Some(
-            Split::from_name(name)
-                .with_context(|| format!("`{name}` is no split; expected train, valid or test"))?,
-        ),
-    };
+    let split =
+        match &args.split {
+            None => None,
+            Some(name) => Some(Split::from_name(name).with_context(|| {
+                format!("`{name}` is not a split; expected train, valid or test")
+            })?),
+        };
     let options = EvalOptions {
         split,
         limit: args.limit,

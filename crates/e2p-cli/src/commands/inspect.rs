@@ -53,7 +53,7 @@ pub(crate) fn run(
     let facts = describe(&path).with_context(|| format!("cannot describe `{}`", args.path))?;
     let Some(facts) = facts else {
         return Err(hinted(
-            format!("`{}` is nothing that e2p knows", args.path),
+            format!("e2p does not know what `{}` is", args.path),
             "a backbone (config.json), an adapter (adapter_config.json), a run (recipe.toml), a data directory (dataset.json), or a \
              file of user embeddings (.safetensors, .npy, .parquet, .jsonl)",
         ));
@@ -147,7 +147,7 @@ fn run_facts(dir: &Path) -> anyhow::Result<Facts> {
     let state = if adapter.is_dir() {
         "finished"
     } else {
-        "unfinished; go on with: e2p train --resume --out"
+        "unfinished; continue with: e2p train --resume --out"
     };
     Ok(facts([
         ("kind", json!("run")),

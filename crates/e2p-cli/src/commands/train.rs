@@ -135,7 +135,7 @@ pub(crate) fn train(
     let summary = summary?;
     if summary.is_interrupted {
         tracing::warn!(
-            "stopped after step {} of {}, saved; go on with: e2p train --resume --out {}",
+            "stopped after step {} of {}, saved; continue with: e2p train --resume --out {}",
             summary.steps,
             summary.total_steps,
             out.display()

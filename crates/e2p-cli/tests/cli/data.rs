@@ -299,7 +299,7 @@ fn a_killed_embedding_goes_on_and_ends_the_same() {
         "it was done before it could be killed"
     );
     let resumed = shown(&mut embed("killed.safetensors"), &[]);
-    assert!(resumed.contains("going on behind the"), "{resumed}");
+    assert!(resumed.contains("continuing after the"), "{resumed}");
     let bytes = |name: &str| fs::read(dir.path().join(name)).unwrap();
     assert_eq!(bytes("killed.safetensors"), bytes("whole.safetensors"));
     assert_eq!(bytes("killed.ids.txt"), bytes("whole.ids.txt"));

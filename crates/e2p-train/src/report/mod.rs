@@ -99,7 +99,7 @@ impl EvalReport {
         let verdict = match verdict(gain) {
             "better" => "the right user's embedding does the work",
             "worse" => "the right user's embedding does worse than another's",
-            _ => "no personal gain is shown: the interval holds zero",
+            _ => "no personal gain is shown: the interval contains zero",
         };
         Some(format!(
             "e2p over e2p_shuffled: {} nats per target token; {verdict}",

@@ -177,7 +177,7 @@ fn align(args: &EmbedAlignArgs, global: &GlobalArgs, output: &mut Output) -> any
     let (map, report) = fit(args.method, &from, &to, global)?;
     if report.error > POOR_FIT {
         tracing::warn!(
-            "the map misses {:.0} % of the variance of users that it was not fitted to; an adapter will hardly know them",
+            "the map misses {:.0} % of the variance of users that it was not fitted to; little of them reaches the adapter",
             100.0 * report.error
         );
     }

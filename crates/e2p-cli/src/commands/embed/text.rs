@@ -86,7 +86,7 @@ pub(super) fn run(
         },
     )?;
     if partial.rows() > 0 {
-        tracing::info!("going on behind the {} users done before", partial.rows());
+        tracing::info!("continuing after the {} users done before", partial.rows());
     }
 
     let mut progress = Progress::new("users", texts.len(), global.quiet);
