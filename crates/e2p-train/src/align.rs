@@ -16,8 +16,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Result, TrainError};
-use crate::recipe::{OptimRecipe, Schedule};
-use crate::schedule::learning_rate;
+use crate::recipe::Schedule;
+use crate::schedule::LearningRates;
 
 /// Steps between two looks at the held-out users.
 const EVAL_EVERY: usize = 100;
@@ -108,11 +108,11 @@ impl MlpAligner {
         let mut best = (error(&aligner, &judges)?, aligner.mlp.clone());
         let mut waited = 0;
 
-        let optim = OptimRecipe {
-            lr: options.lr,
+        let rates = LearningRates {
+            peak: options.lr,
             warmup_steps: EVAL_EVERY.min(options.steps / 10),
             schedule: Schedule::Cosine,
-            ..OptimRecipe::default()
+            total_steps: options.steps,
         };
         let mut optimizer = AdamWConfig::new().with_weight_decay(0.01).init();
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed ^ 0xa116);
@@ -132,7 +132,7 @@ impl MlpAligner {
                 });
             }
             let gradients = GradientsParams::from_grads(loss.backward(), &mlp);
-            mlp = optimizer.step(learning_rate(&optim, step, options.steps), mlp, gradients);
+            mlp = optimizer.step(rates.at(step), mlp, gradients);
 
             let goes_on = observe(step + 1, options.steps);
             let is_last = !goes_on || step + 1 == options.steps;

@@ -42,7 +42,6 @@ pub use recipe::{
 };
 pub use report::{DriftPoint, EvalReport, Metrics, REPORT_VERSION, ReportExtras, UserGains};
 pub use run_dir::{MetricsLine, RunDir, RunInputs, State};
-pub use schedule::learning_rate;
 pub use scoring::{mean_nll, other_users, row_nlls};
 pub use trainer::{Start, TrainSummary, train};
 pub use users::UserTable;

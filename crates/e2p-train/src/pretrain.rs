@@ -21,8 +21,8 @@ use tokenizers::{AddedToken, NormalizerWrapper, TokenizerBuilder, TokenizerImpl}
 
 use crate::error::{Result, TrainError, io};
 use crate::gradients::{clip, grad_norm};
-use crate::recipe::{OptimRecipe, Schedule};
-use crate::schedule::learning_rate;
+use crate::recipe::Schedule;
+use crate::schedule::LearningRates;
 use crate::toml_keys::read_toml;
 use crate::trainer::normal;
 
@@ -251,11 +251,11 @@ pub fn pretrain(
     let mut weights = Weights::init(&config, recipe.seed, &training)?;
     let names = weights.names.clone();
     let mut module = weights.module.take().expect("initialised above");
-    let optim = OptimRecipe {
-        lr: recipe.lr,
+    let rates = LearningRates {
+        peak: recipe.lr,
         warmup_steps: recipe.warmup_steps,
         schedule: Schedule::Cosine,
-        ..OptimRecipe::default()
+        total_steps: recipe.steps,
     };
     let mut optimizer = AdamWConfig::new()
         .with_beta_2(0.95)
@@ -303,7 +303,7 @@ pub fn pretrain(
         let mut gradients = GradientsParams::from_grads(loss.backward(), &module);
         let norm = grad_norm(&module, &gradients);
         clip(&module, &mut gradients, norm, 1.0);
-        module = optimizer.step(learning_rate(&optim, step, recipe.steps), module, gradients);
+        module = optimizer.step(rates.at(step), module, gradients);
 
         steps = step + 1;
         recent.push(f64::from(value));

@@ -53,7 +53,7 @@ pub struct RunInputs {
 }
 
 /// Where training stands; everything random follows from seed and step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Optimizer steps done.
     pub step: usize,

@@ -1,18 +1,33 @@
 //! Learning rate by step: linear warm-up, then a constant or half a cosine.
 
-use crate::recipe::{OptimRecipe, Schedule};
+use crate::recipe::Schedule;
 
-/// The learning rate of `step` (counted from 0) of `total`.
-pub fn learning_rate(optim: &OptimRecipe, step: usize, total: usize) -> f64 {
-    if step < optim.warmup_steps {
-        return optim.lr * (step + 1) as f64 / optim.warmup_steps as f64;
-    }
-    match optim.schedule {
-        Schedule::Constant => optim.lr,
-        Schedule::Cosine => {
-            let length = total.saturating_sub(optim.warmup_steps).max(1);
-            let progress = (step - optim.warmup_steps) as f64 / length as f64;
-            optim.lr * 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos())
+/// A course of learning rates. Preferred variable name: `rates`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LearningRates {
+    /// The highest one.
+    pub(crate) peak: f64,
+    /// Steps of linear warm-up.
+    pub(crate) warmup_steps: usize,
+    /// What follows.
+    pub(crate) schedule: Schedule,
+    /// Steps in all.
+    pub(crate) total_steps: usize,
+}
+
+impl LearningRates {
+    /// The learning rate of `step`, counted from 0.
+    pub(crate) fn at(&self, step: usize) -> f64 {
+        if step < self.warmup_steps {
+            return self.peak * (step + 1) as f64 / self.warmup_steps as f64;
+        }
+        match self.schedule {
+            Schedule::Constant => self.peak,
+            Schedule::Cosine => {
+                let length = self.total_steps.saturating_sub(self.warmup_steps).max(1);
+                let progress = (step - self.warmup_steps) as f64 / length as f64;
+                self.peak * 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos())
+            }
         }
     }
 }
@@ -23,14 +38,13 @@ mod tests {
 
     #[test]
     fn it_rises_linearly_then_falls_to_zero() {
-        let optim = OptimRecipe {
-            lr: 1.0,
+        let cosine = LearningRates {
+            peak: 1.0,
             warmup_steps: 4,
-            ..OptimRecipe::default()
+            schedule: Schedule::Cosine,
+            total_steps: 12,
         };
-        let rates: Vec<f64> = (0..=12)
-            .map(|step| learning_rate(&optim, step, 12))
-            .collect();
+        let rates: Vec<f64> = (0..=12).map(|step| cosine.at(step)).collect();
         assert_eq!(rates[..4], [0.25, 0.5, 0.75, 1.0]);
         assert!(
             (rates[4] - 1.0).abs() < 1e-12
@@ -38,10 +52,10 @@ mod tests {
                 && rates[12].abs() < 1e-12
         );
         assert!(rates[4..].windows(2).all(|pair| pair[1] < pair[0]));
-        let constant = OptimRecipe {
+        let constant = LearningRates {
             schedule: Schedule::Constant,
-            ..optim
+            ..cosine
         };
-        assert!((learning_rate(&constant, 11, 12) - 1.0).abs() < 1e-12);
+        assert!((constant.at(11) - 1.0).abs() < 1e-12);
     }
 }
