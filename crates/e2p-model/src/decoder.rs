@@ -54,11 +54,34 @@ impl Decoder {
         options: &LoadOptions,
         device: &Device,
     ) -> Result<(Self, LoadReport)> {
+        Self::load(dir, options, device, true)
+    }
+
+    /// As [`Self::from_dir`], of files that may lack a head, as those of encoders do: logits of such
+    /// a decoder mean nothing.
+    pub(crate) fn without_head(
+        dir: &Path,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<(Self, LoadReport)> {
+        Self::load(dir, options, device, false)
+    }
+
+    fn load(
+        dir: &Path,
+        options: &LoadOptions,
+        device: &Device,
+        needs_head: bool,
+    ) -> Result<(Self, LoadReport)> {
         let json = read_json(dir, "config.json")?;
-        let config = families::parse_config(&json)?;
+        let mut config = families::parse_config(&json)?;
         options.check(device)?;
         let names = families::family(&json)?.names;
         let checkpoint = Checkpoint::open(dir)?;
+        let head = format!("{}.weight", names.lm_head);
+        if !needs_head && !checkpoint.tensors().any(|(name, _)| name == head) {
+            config.tie_word_embeddings = true;
+        }
         let root = if checkpoint
             .tensors()
             .any(|(name, _)| name.starts_with(names.root))
@@ -78,11 +101,16 @@ impl Decoder {
         let dtype = options.compute_dtype(device);
         let decoder = Self::build(config, &names, root, &mut source, device, dtype);
         let mut ignored = names.buffers.to_vec();
-        if decoder.config.tie_word_embeddings {
-            // Some checkpoints store the tied head a second time.
-            ignored.push("lm_head.weight");
+        // Some checkpoints store the tied head a second time. Another one is said: transformers 5
+        // takes it whatever the configuration says, transformers 4 does not.
+        let embed_tokens = format!("{root}{}.weight", names.embed_tokens);
+        if decoder.config.tie_word_embeddings && checkpoint.are_equal(&head, &embed_tokens) {
+            ignored.push(&head);
         }
-        let report = source.into_report(&ignored);
+        let mut report = source.into_report(&ignored);
+        if let Some(unused) = report.unused.iter_mut().find(|name| **name == head) {
+            *unused = format!("{head} (not the embeddings, though tie_word_embeddings is true)");
+        }
         if report.is_complete() {
             Ok((decoder, report))
         } else {

@@ -28,6 +28,12 @@ pub enum ModelError {
         /// `; found ...` when weights in another format lie there, else empty.
         found: String,
     },
+    /// An adapter lies beside the weights and would be left out.
+    #[error("`{path}` says that an adapter belongs to the weights beside it, and adapters are not applied here; merge it first (peft's `merge_and_unload`), or remove the file if the weights are merged already", path = path.display())]
+    UnmergedAdapter {
+        /// `adapter_config.json`.
+        path: PathBuf,
+    },
     /// A JSON file does not parse, or lacks a field.
     #[error("`{path}` is not the JSON that was expected", path = path.display())]
     Json {

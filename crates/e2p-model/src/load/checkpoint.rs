@@ -13,6 +13,8 @@ use crate::error::{ModelError, Result};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+/// peft's; transformers applies the adapter that lies beside it.
+const ADAPTER: &str = "adapter_config.json";
 
 /// Memory-mapped weight files.
 #[derive(Debug)]
@@ -38,8 +40,13 @@ impl Checkpoint {
     /// Maps the weight files of `dir` and checks their headers against their sizes.
     ///
     /// # Errors
-    /// No weights, an unreadable file, an invalid index, a truncated or malformed safetensors file.
+    /// No weights, an unreadable file, an invalid index, a truncated or malformed safetensors file,
+    /// an adapter that is not merged.
     pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join(ADAPTER);
+        if path.is_file() {
+            return Err(ModelError::UnmergedAdapter { path });
+        }
         let mut files = Vec::new();
         if dir.join(SINGLE).is_file() {
             files.push(dir.join(SINGLE));
@@ -103,6 +110,17 @@ impl Checkpoint {
                 &shard.map[shard.data_start + start..shard.data_start + end],
             ))
         })
+    }
+
+    /// Whether two tensors are there and the same to the bit.
+    pub(crate) fn are_equal(&self, a: &str, b: &str) -> bool {
+        let same = |((a, x), (b, y)): ((&TensorInfo, &[u8]), (&TensorInfo, &[u8]))| {
+            let same = a.dtype == b.dtype && a.shape == b.shape && x == y;
+            self.release(x);
+            self.release(y);
+            same
+        };
+        self.tensor(a).zip(self.tensor(b)).is_some_and(same)
     }
 
     /// Tells the system that the pages of `bytes`, a slice of one of the maps, are not needed for now.
