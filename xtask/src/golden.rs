@@ -1,5 +1,5 @@
-//! `golden`: remakes the fixtures of e2p-model with transformers; `--check` compares instead of
-//! overwriting.
+//! `golden`: remakes the fixtures of e2p-model with transformers and sentence-transformers;
+//! `--check` compares instead of overwriting.
 //!
 //! Values are compared, not bytes: the order of a JSON object or a header's metadata is nobody's
 //! business. Weights, ids and texts must be equal. Computed floats may differ by 1e-6 + 1e-5 |x|:
@@ -15,6 +15,8 @@ use crate::safetensors;
 use crate::workspace::{self, Failed};
 
 const FOLDER: &str = "crates/e2p-model/tests/golden";
+/// Decoders, then text encoders.
+const SCRIPTS: [&str; 2] = ["export.py", "export_encoders.py"];
 const ABSOLUTE: f64 = 1e-6;
 const RELATIVE: f64 = 1e-5;
 
@@ -27,18 +29,26 @@ pub(crate) struct Args {
 
 pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     let committed = workspace::root().join(FOLDER);
-    let script = committed.join("export.py");
     let remade = workspace::target_dir().join("golden");
     let out = if args.check { &remade } else { &committed };
     if args.check {
         sh.remove_path(&remade)?;
         sh.create_dir(&remade)?;
     }
-    let pins = pins(&sh.read_file(&script)?)?;
     let _quiet = sh.push_env("HF_HUB_DISABLE_PROGRESS_BARS", "1");
-    match interpreter(sh, &pins)? {
-        Interpreter::Uv => cmd!(sh, "uv run --script {script} --out {out}").run()?,
-        Interpreter::Python(python) => cmd!(sh, "{python} {script} --out {out}").run()?,
+    let scripts = SCRIPTS.map(|name| committed.join(name));
+    let mut all_pins = Vec::new();
+    for script in &scripts {
+        all_pins.extend(pins(&sh.read_file(script)?)?);
+    }
+    all_pins.sort();
+    all_pins.dedup();
+    let interpreter = interpreter(sh, &all_pins)?;
+    for script in &scripts {
+        match &interpreter {
+            Interpreter::Uv => cmd!(sh, "uv run --script {script} --out {out}").run()?,
+            Interpreter::Python(python) => cmd!(sh, "{python} {script} --out {out}").run()?,
+        }
     }
     if args.check {
         let differences = compare_folders(&committed, &remade)?;
@@ -50,7 +60,7 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
                 differences.len()
             ))
         );
-        println!("the fixtures are what {} make", pins.join(" "));
+        println!("the fixtures are what {} make", all_pins.join(" "));
     }
     Ok(())
 }
@@ -108,7 +118,7 @@ fn pins(script: &str) -> Result<Vec<String>> {
         .filter(|word| word.contains("=="))
         .map(str::to_owned)
         .collect();
-    ensure!(!pins.is_empty(), "export.py pins no packages");
+    ensure!(!pins.is_empty(), "the script pins no packages");
     Ok(pins)
 }
 

@@ -21,8 +21,10 @@ const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const TOKENIZER: &str = "tokenizer.json";
-/// Taken where the repository has them.
-const OPTIONAL: [&str; 5] = [
+const MODULES: &str = "modules.json";
+/// Taken where the repository has them, as are the files of [`is_of_encoder`].
+const OPTIONAL: [&str; 6] = [
+    "adapter_config.json",
     TOKENIZER,
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -154,8 +156,11 @@ pub(crate) fn download(id: &str, options: &HubOptions) -> anyhow::Result<PathBuf
         ));
     }
     fetcher.fetch(CONFIG)?;
-    for file in OPTIONAL.into_iter().filter(|file| offered.contains(file)) {
-        fetcher.fetch(file)?;
+    for file in &offered {
+        let of_encoder = offered.contains(MODULES) && is_of_encoder(file);
+        if OPTIONAL.contains(file) || of_encoder {
+            fetcher.fetch(file)?;
+        }
     }
     if offered.contains(WEIGHTS) {
         fetcher.fetch(WEIGHTS)?;
@@ -171,6 +176,23 @@ pub(crate) fn download(id: &str, options: &HubOptions) -> anyhow::Result<PathBuf
         ));
     }
     Ok(dir)
+}
+
+/// Whether a file belongs to sentence-transformers: its settings, and the modules' configurations and
+/// weights, whose folders begin with a number (`1_Pooling/config.json`).
+fn is_of_encoder(file: &str) -> bool {
+    match file.split_once('/') {
+        Some((folder, file)) => {
+            let numbered = folder.split_once('_').map(|(number, _)| number);
+            numbered.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+                && (file == CONFIG || file == WEIGHTS)
+        }
+        None => {
+            file == MODULES
+                || file == "config_sentence_transformers.json"
+                || (file.starts_with("sentence_") && file.ends_with("_config.json"))
+        }
+    }
 }
 
 /// Downloads single files of one repository.

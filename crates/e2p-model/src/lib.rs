@@ -42,7 +42,7 @@ pub use chat_template::{ChatMessage, ChatOptions, ChatTemplate};
 pub use config::{DecoderConfig, MlpKind, NormKind, Positions, RotaryConfig, RotaryScaling};
 pub use cross_entropy::TargetScores;
 pub use decoder::{Decoder, Padding};
-pub use encoder::SentenceEncoder;
+pub use encoder::Encoder;
 pub use error::{ModelError, Result};
 pub use families::parse_config;
 pub use generate::{
@@ -57,5 +57,7 @@ pub use matrix::MatmulPrecision;
 pub use pad::pad_rows;
 pub use tape::{Keep, Tape};
 pub use text_encoder::TextEncoder;
+#[cfg(feature = "tokenizer")]
+pub use text_encoder::TextInputs;
 #[cfg(feature = "tokenizer")]
 pub use tokenizer::Tokenizer;

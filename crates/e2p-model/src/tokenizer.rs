@@ -16,7 +16,7 @@ use crate::generate::Detokenizer;
 
 /// A tokenizer and the special tokens and chat template that come with it. Preferred variable name: `tokenizer`.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    pub(crate) inner: tokenizers::Tokenizer,
     path: PathBuf,
     special_tokens: BTreeMap<String, String>,
     chat_template: ChatTemplate,
@@ -172,7 +172,15 @@ impl Tokenizer {
         )
     }
 
-    fn failed(&self, source: tokenizers::Error) -> ModelError {
+    /// Whether an id is one of the special tokens.
+    pub(crate) fn is_special(&self, id: u32) -> bool {
+        let mut tokens = self.special_tokens.values();
+        let added = self.inner.get_added_tokens_decoder();
+        tokens.any(|token| self.token_to_id(token) == Some(id))
+            || added.get(&id).is_some_and(|token| token.special)
+    }
+
+    pub(crate) fn failed(&self, source: tokenizers::Error) -> ModelError {
         ModelError::Tokenizer {
             path: self.path.clone(),
             source,

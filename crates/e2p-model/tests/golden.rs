@@ -8,7 +8,7 @@ use common::{
 };
 use e2p_model::burn::tensor::{DType, Device, Tensor, activation, s};
 use e2p_model::{
-    Decoder, Keep, LoadOptions, Padding, SentenceEncoder, TargetScores, TextEncoder, read_json,
+    Decoder, Encoder, Keep, LoadOptions, Padding, TargetScores, TextEncoder, read_json,
 };
 
 fn load(golden: &Golden) -> Decoder {
@@ -245,7 +245,7 @@ fn the_logits_of_a_checkpoint_rounded_to_8_bits_stay_near() {
 fn encoder_layers_and_embeddings_equal_transformers() {
     let golden = Golden::open("bert");
     let (encoder, report) =
-        SentenceEncoder::from_dir(&golden.dir, &LoadOptions::default(), &device()).unwrap();
+        Encoder::from_dir(&golden.dir, &LoadOptions::default(), &device()).unwrap();
     assert_eq!(report.unused, Vec::<String>::new());
     let mask = golden.ids("attention_mask");
     let rows: Vec<Vec<u32>> = golden
@@ -270,12 +270,13 @@ fn encoder_layers_and_embeddings_equal_transformers() {
             );
         }
     }
+    let encoder = open(&golden);
     assert_close(
-        encoder.embed(&rows).unwrap(),
+        encoder.embed(&rows, 0).unwrap(),
         golden.floats("embedding"),
         "embeddings",
     );
-    let alone = encoder.embed(&rows[2..]).unwrap();
+    let alone = encoder.embed(&rows[2..], 0).unwrap();
     assert_close(
         alone,
         golden.floats::<2>("embedding").slice(s![2.., ..]),
@@ -288,7 +289,7 @@ fn minilm_embeddings_equal_sentence_transformers() {
     let Some(dir) = shared_model("all-MiniLM-L6-v2") else {
         return;
     };
-    let (encoder, _) = SentenceEncoder::from_dir(&dir, &LoadOptions::default(), &device()).unwrap();
+    let encoder = TextEncoder::from_dir(&dir, &LoadOptions::default(), &device()).unwrap();
     let golden = read_json(&dir, "golden.json").unwrap();
     let cases = golden["cases"].as_array().unwrap();
     let rows: Vec<Vec<u32>> = cases
@@ -302,8 +303,12 @@ fn minilm_embeddings_equal_sentence_transformers() {
                 .collect()
         })
         .collect();
-    let found = values(encoder.embed(&rows).unwrap());
-    for (case, found) in cases.iter().zip(found.chunks(encoder.d_model())) {
+    let inputs = encoder.inputs().unwrap();
+    for (case, row) in cases.iter().zip(&rows) {
+        assert_eq!(&inputs.encode(case["text"].as_str().unwrap()).unwrap(), row);
+    }
+    let found = values(encoder.embed(&rows, 0).unwrap());
+    for (case, found) in cases.iter().zip(found.chunks(encoder.width())) {
         let expected: Vec<f32> = case["embedding"]
             .as_array()
             .unwrap()
@@ -321,14 +326,13 @@ fn a_language_model_embeds_texts_by_its_last_hidden_states() {
     for case in ["gpt2", "llama"] {
         let golden = Golden::open(case);
         let encoder = open(&golden);
-        assert!(matches!(encoder, TextEncoder::Decoder(_)), "{case}");
         let rows: Vec<Vec<u32>> = golden.ids("input_ids");
         let last = golden.floats::<3>("hidden_states.2");
         let [_, _, d_model] = last.dims();
         // A shorter row beside a longer one.
         for lengths in [[5, 3], [2, 5]] {
             let cut: Vec<&[u32]> = rows.iter().zip(lengths).map(|(row, n)| &row[..n]).collect();
-            let found = values(encoder.embed(&cut).unwrap());
+            let found = values(encoder.embed(&cut, 0).unwrap());
             for (row, n) in lengths.into_iter().enumerate() {
                 let states = values(last.clone().slice(s![row..row + 1, ..n, ..]));
                 let sum = |dim| states.iter().skip(dim).step_by(d_model).sum::<f32>();
@@ -340,9 +344,6 @@ fn a_language_model_embeds_texts_by_its_last_hidden_states() {
             }
         }
     }
-    let bert = open(&Golden::open("bert"));
-    assert!(matches!(bert, TextEncoder::Sentence(_)));
-
     let other = tempfile::tempdir().unwrap();
     std::fs::write(other.path().join("config.json"), r#"{"model_type": "t5"}"#).unwrap();
     let refused = TextEncoder::from_dir(other.path(), &LoadOptions::default(), &device());

@@ -198,7 +198,7 @@ fn embeddings(path: &Path) -> anyhow::Result<Facts> {
 fn backbone(dir: &Path) -> anyhow::Result<Facts> {
     let json = read_json(dir, "config.json")?;
     let checkpoint = Checkpoint::open(dir)?;
-    let mut facts = if json["model_type"] == "bert" {
+    let mut facts = if e2p_model::Encoder::is_supported(&json) {
         encoder_facts(&json, &checkpoint)
     } else {
         decoder_facts(dir, &parse_config(&json)?)
@@ -260,12 +260,14 @@ fn encoder_facts(json: &Value, checkpoint: &Checkpoint) -> Facts {
         .tensors()
         .map(|(_, info)| info.shape.iter().product::<usize>())
         .sum();
+    // DistilBERT has names of its own.
+    let of = |keys: [&str; 2]| keys.iter().find_map(|key| json.get(key)).cloned();
     let facts = [
         ("kind", json!("sentence encoder")),
         ("model_type", json["model_type"].clone()),
         ("parameters", json!(parameters)),
-        ("layers", json["num_hidden_layers"].clone()),
-        ("d_model", json["hidden_size"].clone()),
+        ("layers", json!(of(["num_hidden_layers", "n_layers"]))),
+        ("d_model", json!(of(["hidden_size", "dim"]))),
         ("context", json["max_position_embeddings"].clone()),
         ("vocabulary", json["vocab_size"].clone()),
     ];

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod data;
+mod encoders;
 mod errors;
 mod generate;
 mod help;

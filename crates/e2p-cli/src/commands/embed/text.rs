@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use e2p_data::{DataDir, UserEmbeddings};
-use e2p_model::{Checkpoint, TextEncoder, Tokenizer};
+use e2p_model::TextEncoder;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -23,8 +23,8 @@ use crate::progress::Progress;
 #[derive(Debug, Args)]
 #[command(after_help = "If it is interrupted, the same command continues where it stopped.")]
 pub(crate) struct EmbedTextArgs {
-    /// Sentence-transformers directory of the BERT family, such as all-MiniLM-L6-v2, or directory
-    /// of a language model, whose last hidden states are averaged
+    /// Sentence-transformers directory, such as all-MiniLM-L6-v2, or directory of a language model,
+    /// whose last hidden states are averaged
     #[arg(long, value_name = "DIR")]
     pub(crate) encoder: String,
     /// Data directory whose users have profiles
@@ -69,20 +69,26 @@ pub(super) fn run(
     let dir = resolve(&args.encoder, global)?;
     let chosen = device::choose(&global.device)?;
     let options = load_options(global);
-    let tokenizer = Tokenizer::from_dir(&dir)?;
-    let encoder = TextEncoder::from_dir(&dir, &options, &chosen.device)
-        .with_context(|| format!("cannot load the encoder `{}`", args.encoder))?;
+    let refused = || format!("cannot load the encoder `{}`", args.encoder);
+    let encoder = TextEncoder::from_dir(&dir, &options, &chosen.device).with_context(refused)?;
+    let inputs = encoder.inputs().with_context(refused)?;
+    let description = encoder.description();
+    tracing::info!("of each text: {description}");
+    if let Some(first) = encoder.report().unused.first() {
+        let unused = encoder.report().unused.len();
+        tracing::warn!("{unused} tensors of the encoder are not used, the first is `{first}`");
+    }
     let bordered = ids
         .iter()
         .chain(&texts)
         .flat_map(|text| text.bytes().chain([0]));
-    let fingerprint = Checkpoint::open(&dir)?.fingerprint();
+    let fingerprint = encoder.fingerprint()?;
     let mut partial = Partial::open(
         &args.out,
         &PartialHead {
-            encoder: fingerprint.clone(),
+            encoder: format!("{fingerprint} {description}"),
             texts: fnv_1a(bordered),
-            dim: encoder.d_model(),
+            dim: encoder.width(),
         },
     )?;
     if partial.rows() > 0 {
@@ -96,7 +102,7 @@ pub(super) fn run(
         let window = &texts[first..(first + WINDOW).min(texts.len())];
         let rows = window
             .iter()
-            .map(|text| Ok(encoder.cut(tokenizer.encode(text, true)?)))
+            .map(|text| Ok(inputs.encode(text)?))
             .collect::<anyhow::Result<Vec<Vec<u32>>>>()?;
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|index| rows[*index].len());
@@ -106,10 +112,11 @@ pub(super) fn run(
                 .iter()
                 .map(|index| rows[*index].as_slice())
                 .collect();
-            let values = encoder.embed(&batch)?.into_data().try_into_vec_as::<f32>();
+            let values = encoder.embed(&batch, inputs.n_skipped())?;
+            let values = values.into_data().try_into_vec_as::<f32>();
             let values =
                 values.map_err(|error| anyhow::anyhow!("cannot read the embeddings: {error:?}"))?;
-            for (index, row) in indices.iter().zip(values.chunks(encoder.d_model())) {
+            for (index, row) in indices.iter().zip(values.chunks(encoder.width())) {
                 embedded[*index] = row.to_vec();
             }
             progress.advance(indices.len());
@@ -124,14 +131,14 @@ pub(super) fn run(
     let space = format!("text:{name}:{}", &fingerprint[..8]);
     UserEmbeddings::write(&args.out, &ids, partial.read()?, &[("space", &space)])?;
     partial.remove()?;
-    let summary = json!({"users": ids.len(), "dim": encoder.d_model(), "without_profile": without, "out": args.out});
+    let summary = json!({"users": ids.len(), "dim": encoder.width(), "without_profile": without, "out": args.out});
     if output.is_json() {
         return output.json_line(&summary);
     }
     output.line(&format!(
         "{} users of {} numbers in {}",
         ids.len(),
-        encoder.d_model(),
+        encoder.width(),
         args.out.display()
     ))
 }
