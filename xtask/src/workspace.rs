@@ -1,5 +1,5 @@
-//! What the commands share: a shell at the workspace root, how a check fails, the tensor crates and the backends by
-//! name.
+//! What the commands share: a shell at the workspace root, how a check fails, the tensor crates and
+//! the backends by name.
 
 use std::path::{Path, PathBuf};
 

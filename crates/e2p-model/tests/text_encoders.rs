@@ -411,6 +411,36 @@ fn an_incomplete_copy_is_refused_and_a_bare_model_is_averaged() {
 }
 
 #[test]
+fn modules_are_read_from_the_folders_that_are_named() {
+    let dir = changed("dense-relu", "modules.json", |json| {
+        json[1]["path"] = json!("mine/pool");
+        json[2]["path"] = json!("out");
+    });
+    fs::create_dir(dir.path().join("mine")).unwrap();
+    for (from, to) in [("1_Pooling", "mine/pool"), ("2_Dense", "out")] {
+        fs::rename(dir.path().join(from), dir.path().join(to)).unwrap();
+    }
+    let (_, ids, vectors) = expected(&golden("dense-relu"));
+    let found = open(dir.path()).unwrap().embed(&ids, 0).unwrap();
+    assert_close(found, vectors, "folders of other names");
+
+    // Weights in a format that is not read are named.
+    let weights = dir.path().join("out/model.safetensors");
+    fs::rename(weights, dir.path().join("out/pytorch_model.bin")).unwrap();
+    let refused = refusal(dir.path());
+    assert!(refused.contains("pytorch_model.bin"), "{refused}");
+    fs::remove_dir_all(dir.path().join("out")).unwrap();
+    let refused = refusal(dir.path());
+    assert!(refused.contains("out/config.json"), "{refused}");
+
+    let many = changed("pooling-last", "1_Pooling/config.json", |json| {
+        json["pooling_mode"] = json!(vec!["mean"; 1 << 20]);
+    });
+    let refused = refusal(many.path());
+    assert!(refused.contains("1048576 modes"), "{refused}");
+}
+
+#[test]
 fn everything_that_changes_the_vectors_changes_the_fingerprint() {
     let fingerprint = |dir: &Path| open(dir).unwrap().fingerprint().unwrap();
     let cls = fingerprint(&golden("bert-cls"));

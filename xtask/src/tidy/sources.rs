@@ -4,6 +4,9 @@
 const SOFT_LENGTH: usize = 400;
 const HARD_LENGTH: usize = 600;
 
+/// As rustfmt's code.
+const COMMENT_WIDTH: usize = 100;
+
 /// What kind of file it is, where the rules differ.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Kind {
@@ -13,6 +16,8 @@ pub(super) struct Kind {
     pub(super) errors: bool,
     /// This file itself.
     pub(super) rules: bool,
+    /// Comments are at most [`COMMENT_WIDTH`] columns wide here.
+    pub(super) wrapped: bool,
 }
 
 /// Findings as `line: text`.
@@ -46,6 +51,12 @@ pub(super) fn rust(text: &str, kind: Kind) -> Findings {
     length(text, &mut found);
     for (number, line) in (1..).zip(text.lines()) {
         let code = line.trim_start();
+        let columns = line.chars().count();
+        if kind.wrapped && code.starts_with("//") && columns > COMMENT_WIDTH {
+            found.problems.push(format!(
+                "{number}: a comment of {columns} columns: wrap it at {COMMENT_WIDTH}"
+            ));
+        }
         if let Some(doc) = code
             .strip_prefix("//!")
             .or_else(|| code.strip_prefix("///"))
@@ -185,6 +196,23 @@ mod tests {
                 "//! x\n/// println!(\"in an example\");\nfn f() {}\n",
                 quiet
             ),
+            0
+        );
+    }
+
+    #[test]
+    fn comments_are_wrapped_where_all_are() {
+        let wrapped = Kind {
+            wrapped: true,
+            ..Kind::default()
+        };
+        // Columns are characters, not bytes.
+        let line = |columns: usize| format!("//! x\n// {}\n", "ä".repeat(columns - 3));
+        assert_eq!(problems(&line(100), wrapped), 0);
+        assert_eq!(problems(&line(101), wrapped), 1);
+        assert_eq!(problems(&line(101), Kind::default()), 0);
+        assert_eq!(
+            problems(&format!("//! x\nlet x = {};\n", "1".repeat(101)), wrapped),
             0
         );
     }

@@ -9,7 +9,8 @@ pub(super) struct EncoderConfig {
     pub(super) shape: DecoderConfig,
     /// Rows of the matrix of token types; 0 for families without.
     pub(super) n_token_types: usize,
-    /// RoBERTa's habit: the first token stands at `padding_id + 1`, a padding token at `padding_id`.
+    /// RoBERTa's habit: the first token stands at `padding_id + 1`, a padding token at
+    /// `padding_id`.
     pub(super) padding_id: Option<u32>,
     /// Attention has a bias by distance (MPNet).
     pub(super) has_relative_positions: bool,

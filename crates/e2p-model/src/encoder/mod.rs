@@ -30,7 +30,8 @@ pub struct Encoder {
     config: EncoderConfig,
     word_embeddings: Tensor<2>,
     position_embeddings: Tensor<2>,
-    /// The row of token type 0, `[1, 1, d_model]`: texts are embedded one at a time, never in pairs.
+    /// The row of token type 0, `[1, 1, d_model]`: texts are embedded one at a time, never in
+    /// pairs.
     token_type: Option<Tensor<3>>,
     relative_positions: Option<RelativePositions>,
     embeddings_norm: Norm,

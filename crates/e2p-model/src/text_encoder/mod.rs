@@ -202,8 +202,8 @@ impl TextEncoder {
     /// first `n_skipped` tokens of each row are seen by the others and not pooled.
     ///
     /// # Errors
-    /// A row of no more than `n_skipped` tokens, an id outside the vocabulary, a row longer than the
-    /// model's context.
+    /// A row of no more than `n_skipped` tokens, an id outside the vocabulary, a row longer than
+    /// the model's context.
     pub fn embed<R: AsRef<[u32]>>(&self, rows: &[R], n_skipped: usize) -> Result<Tensor<2>> {
         let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
         if lengths.iter().any(|len| *len <= n_skipped) {

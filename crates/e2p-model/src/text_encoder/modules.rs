@@ -168,6 +168,10 @@ fn read_pooling(dir: &Path, folder: &str) -> Result<Pooling> {
     entry.only_keys(&known)?;
     // Today's spelling; where it stands, the old one counts no more.
     let names = entry.texts("pooling_mode")?;
+    if names.len() > PoolingMode::NAMED.len() {
+        let found = format!("{} modes", names.len());
+        return Err(entry.refuse("pooling_mode", found, "each of them once at most"));
+    }
     for name in &names {
         let named = PoolingMode::NAMED.iter().find(|(_, n, _)| n == name);
         let Some((mode, ..)) = named else {
