@@ -81,10 +81,14 @@ fn examples(sh: &Shell) -> Result<()> {
     let made = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     run("train_and_evaluate", &["--tiny", "--out", &made("")])?;
     let (backbone, users) = (made("backbone"), made("users.safetensors"));
+    let user = "test-0000";
+    run("personalize", &[&backbone, &made("run"), &users, user])?;
+    let adapter = made("minimal");
     run(
-        "personalize",
-        &[&backbone, &made("run"), &users, "test-0000"],
+        "minimal_loop",
+        &[&backbone, &made("data"), &users, &adapter],
     )?;
+    run("personalize", &[&backbone, &adapter, &users, user])?;
     let many = made("many.safetensors");
     run("lookup", &["--make", "1000", "16", &many])?;
     run("lookup", &[&many, "100"])

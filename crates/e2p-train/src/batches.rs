@@ -10,7 +10,7 @@ const POOL: usize = 32;
 /// The batches of one epoch, as indices into the examples.
 ///
 /// The order depends on `seed` and `epoch` alone, so a resumed run finds its place by counting.
-pub fn epoch_batches(
+pub(crate) fn epoch_batches(
     lengths: &[usize],
     batch_size: usize,
     seed: u64,
@@ -30,7 +30,7 @@ pub fn epoch_batches(
 }
 
 /// Batches in order of length for evaluation; every index once.
-pub fn sorted_batches(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
+pub(crate) fn sorted_batches(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|index| lengths[*index]);
     order.chunks(batch_size).map(<[usize]>::to_vec).collect()

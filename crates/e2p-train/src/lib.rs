@@ -27,7 +27,6 @@ mod world;
 pub use burn;
 
 pub use align::{MlpAligner, MlpAlignerOptions};
-pub use batches::{epoch_batches, sorted_batches};
 pub use encode::{ExampleEncoder, ProfileText};
 pub use error::{Result, TrainError};
 pub use eval::{
@@ -41,8 +40,8 @@ pub use recipe::{
     LossRecipe, OptimRecipe, ProjectorRecipe, Recipe, SHIPPED, Schedule, TrainRecipe,
 };
 pub use report::{DriftPoint, EvalReport, Metrics, REPORT_VERSION, ReportExtras, UserGains};
-pub use run_dir::{MetricsLine, RunDir, RunInputs, State};
-pub use scoring::{mean_nll, other_users, row_nlls};
+pub use run_dir::{MetricsLine, RunDir};
+pub use scoring::row_nlls;
 pub use trainer::{Start, TrainSummary, train};
 pub use users::UserTable;
 pub use world::{D_USER, World, WorldSize};

@@ -54,6 +54,32 @@ pub(crate) fn parts<'a>(
 mod tests {
     use super::*;
 
+    /// What a pass keeps, tensor by tensor: `[rows, width]` of each, in the shape below.
+    #[test]
+    fn a_row_counts_what_is_kept_and_no_more_than_three_times_that() {
+        let config = DecoderConfig::small_llama(1000, 64, 4, 4, 2, 128, 256);
+        let row = SplicedRow::new(&[1; 120], 100, &[2; 30]);
+        // 100 slots before the soft tokens; one soft token, 20 of the prompt, 30 of the target.
+        let (before, new) = (100, 51);
+        let all = before + new;
+        let residuals = 2 * new * 64;
+        let queries = new * 4 * 16;
+        let keys_and_values = 2 * all * 2 * 16;
+        let probabilities = 4 * new * all;
+        let gate_and_up = new * 2 * 128;
+        let layer = residuals + queries + keys_and_values + probabilities + gate_and_up;
+        let kept = 4 * 4 * layer;
+        let counted = row_bytes(&config, &row, 1, Keep::Activations);
+        assert!((kept..3 * kept).contains(&counted), "{counted} of {kept}");
+        // Recomputing keeps the input of each layer, and the head's logits come on top.
+        let inputs = 4 * (4 * new * 64 + layer + 2 * 30 * 1000);
+        let counted = row_bytes(&config, &row, 1, Keep::LayerInputs);
+        assert!(
+            (inputs..4 * inputs).contains(&counted),
+            "{counted} of {inputs}"
+        );
+    }
+
     #[test]
     fn parts_hold_every_row_once_and_shrink_with_the_budget() {
         let config = DecoderConfig::small_llama(1000, 64, 4, 4, 2, 128, 256);

@@ -41,28 +41,28 @@ pub struct RunDir {
 
 /// Fingerprints of what a run reads, checked on resume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunInputs {
+pub(crate) struct RunInputs {
     /// Format of the run directory; 1.
-    pub format_version: u32,
+    pub(crate) format_version: u32,
     /// SHA-256 of the backbone's weights.
-    pub backbone: String,
+    pub(crate) backbone: String,
     /// Fingerprint of the embedding space: name and statistics of the training users.
-    pub embedding_space: String,
+    pub(crate) embedding_space: String,
     /// Fingerprint of the tokenized training examples.
-    pub examples: String,
+    pub(crate) examples: String,
 }
 
 /// Where training stands; everything random follows from seed and step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub(crate) struct State {
     /// Optimizer steps done.
-    pub step: usize,
+    pub(crate) step: usize,
     /// Lowest validation loss so far.
-    pub best_valid: Option<f64>,
+    pub(crate) best_valid: Option<f64>,
     /// Validations since then.
-    pub bad_validations: usize,
+    pub(crate) bad_validations: usize,
     /// Whether training is over, by steps or by patience.
-    pub is_finished: bool,
+    pub(crate) is_finished: bool,
 }
 
 /// A line of `metrics.jsonl`.
@@ -89,7 +89,12 @@ impl RunDir {
     ///
     /// # Errors
     /// A directory that holds a run, or anything else, or that cannot be written.
-    pub fn create(path: &Path, recipe: &Recipe, inputs: &RunInputs, force: bool) -> Result<Self> {
+    pub(crate) fn create(
+        path: &Path,
+        recipe: &Recipe,
+        inputs: &RunInputs,
+        force: bool,
+    ) -> Result<Self> {
         // The recipe is written last: without it, what is there is what a kill left of a run that never began.
         let is_run = path.join(RECIPE).is_file();
         let is_begun = is_run
@@ -123,7 +128,7 @@ impl RunDir {
     ///
     /// # Errors
     /// No run there, or one that was started differently.
-    pub fn resume(path: &Path, recipe: &Recipe, inputs: &RunInputs) -> Result<Self> {
+    pub(crate) fn resume(path: &Path, recipe: &Recipe, inputs: &RunInputs) -> Result<Self> {
         let before = Self::recipe(path)?;
         let differences = before.differences(recipe);
         if !differences.is_empty() {
@@ -185,11 +190,6 @@ impl RunDir {
         })
     }
 
-    /// The directory.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The adapter's directory, whether it is there yet or not.
     pub fn adapter_path(path: &Path) -> PathBuf {
         path.join(ADAPTER)
@@ -199,7 +199,7 @@ impl RunDir {
     ///
     /// # Errors
     /// A full or unwritable disk.
-    pub fn log(&mut self, line: &MetricsLine) -> Result<()> {
+    pub(crate) fn log(&mut self, line: &MetricsLine) -> Result<()> {
         let mut text = serde_json::to_string(line).expect("reports are plain JSON");
         text.push('\n');
         self.metrics
@@ -224,7 +224,7 @@ impl RunDir {
     ///
     /// # Errors
     /// An unreadable or unwritable file.
-    pub fn rewind_metrics(&mut self, step: usize) -> Result<()> {
+    pub(crate) fn rewind_metrics(&mut self, step: usize) -> Result<()> {
         let file = self.path.join(METRICS);
         let kept: String = Self::metrics(&self.path)?
             .into_iter()
@@ -243,7 +243,7 @@ impl RunDir {
     ///
     /// # Errors
     /// A full or unwritable disk; the checkpoints before it are untouched.
-    pub fn save(
+    pub(crate) fn save(
         &self,
         state: &State,
         projector: &Projector,
@@ -289,7 +289,7 @@ impl RunDir {
     ///
     /// # Errors
     /// A checkpoint that cannot be read.
-    pub fn latest(
+    pub(crate) fn latest(
         &self,
         fresh: &Projector,
         optimizer: ModuleOptimizer,
@@ -341,7 +341,7 @@ impl RunDir {
     ///
     /// # Errors
     /// A full or unwritable disk.
-    pub fn save_adapter(&self, adapter: &Adapter) -> Result<()> {
+    pub(crate) fn save_adapter(&self, adapter: &Adapter) -> Result<()> {
         let place = self.path.join(ADAPTER);
         let draft = self.path.join(".adapter.partial");
         let old = self.path.join(".adapter.old");
@@ -388,7 +388,11 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path, expected: &str) -> Result<
 /// Writes beside the file, flushes, renames.
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    let mut draft = tempfile::NamedTempFile::new_in(dir).map_err(io(dir))?;
+    let mut builder = tempfile::Builder::new();
+    // A temporary file is its owner's alone; a result is for whom the umask says.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut draft = builder.tempfile_in(dir).map_err(io(dir))?;
     draft.write_all(bytes).map_err(io(path))?;
     draft.as_file().sync_all().map_err(io(path))?;
     draft.persist(path).map_err(|error| TrainError::Io {

@@ -43,7 +43,7 @@ pub fn row_nlls(
 }
 
 /// Mean over target tokens.
-pub fn mean_nll(scores: &[(f64, usize)]) -> f64 {
+pub(crate) fn mean_nll(scores: &[(f64, usize)]) -> f64 {
     let (nll, tokens) = scores.iter().fold((0.0, 0), |(nll, tokens), score| {
         (nll + score.0, tokens + score.1)
     });
@@ -53,7 +53,7 @@ pub fn mean_nll(scores: &[(f64, usize)]) -> f64 {
 /// For each user another one, the same for the same seed: a cyclic shift of a shuffled order, so nobody keeps their own.
 ///
 /// With a single user there is nobody else; they keep their own.
-pub fn other_users(n_users: usize, seed: u64) -> Vec<usize> {
+pub(crate) fn other_users(n_users: usize, seed: u64) -> Vec<usize> {
     use rand::SeedableRng;
     use rand::seq::SliceRandom;
     let mut order: Vec<usize> = (0..n_users).collect();

@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::{Small, open};
-use e2p_prefix::{Adapter, named_tensors};
+use e2p_prefix::{Adapter, PromptFormat, named_tensors};
 use e2p_train::burn::tensor::{Device, Int, Tensor};
 use e2p_train::{Inputs, MetricsLine, Observer, Recipe, RunDir, Silent, Start, StepReport, train};
 
@@ -322,4 +322,48 @@ fn what_a_kill_left_before_the_first_step_is_no_run_and_anything_else_is_kept() 
         assert!(error.contains("foreign"), "{error}");
     }
     assert!(foreign.join("thesis.tex").is_file());
+}
+
+#[test]
+fn the_adapter_records_how_its_prompts_were_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let overrides = [
+        "train.max_steps=1",
+        "prompt.date=2026-11-27",
+        "prompt.position=start",
+    ];
+    let recipe = Small::tiny().write(dir.path(), &overrides);
+    let run = dir.path().join("run");
+    train(&recipe, &open(&recipe), &run, Start::Fresh, &mut Silent).unwrap();
+    let adapter = Adapter::load(&RunDir::adapter_path(&run), &Device::default()).unwrap();
+    assert_eq!(adapter.config.prompt, recipe.prompt);
+    assert_eq!(adapter.config.prompt.date, "2026-11-27");
+    assert_eq!(adapter.config.prompt_format, Some(PromptFormat::Chat));
+
+    // Another day makes other prompts: such a run is not gone on with.
+    let mut later = recipe.clone();
+    later.prompt.date = "2026-11-28".into();
+    let error = train(&later, &open(&later), &run, Start::Resume, &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("prompt.date"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_files_of_a_run_are_for_whom_the_umask_says() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = Small::tiny().write(dir.path(), &["train.max_steps=1"]);
+    let run = dir.path().join("run");
+    train(&recipe, &open(&recipe), &run, Start::Fresh, &mut Silent).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let plain = dir.path().join("plain");
+    std::fs::write(&plain, "").unwrap();
+    for file in [
+        "recipe.toml",
+        "run.json",
+        "metrics.jsonl",
+        "adapter/adapter_config.json",
+    ] {
+        assert_eq!(mode(&run.join(file)), mode(&plain), "{file}");
+    }
 }

@@ -28,9 +28,9 @@ pub(crate) struct GlobalArgs {
     /// CPU threads; by default all cores
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
-    /// Seed of everything random
-    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
-    pub(crate) seed: u64,
+    /// Seed of everything random; if not given, that of the recipe, and 0 without one
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) seed: Option<u64>,
     /// Make the last line of stdout one JSON document
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -40,6 +40,13 @@ pub(crate) struct GlobalArgs {
     /// More on stderr; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+impl GlobalArgs {
+    /// The seed of what no recipe seeds.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
 }
 
 /// `--dtype`.

@@ -96,7 +96,7 @@ pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs, output: &mut Output) -> 
         date: args.date.as_deref().map(day),
         embedding_noise: args.embedding_noise.clone(),
         resamples: args.resamples,
-        seed: global.seed,
+        seed: global.seed(),
         ..EvalOptions::default()
     };
     let recipe = RunDir::recipe(&args.run)?;

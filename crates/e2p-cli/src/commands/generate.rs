@@ -180,7 +180,7 @@ fn sampling(args: &GenerateArgs, global: &GlobalArgs, stream: u64) -> SamplingCo
         top_p: args.top_p,
         min_p: args.min_p,
         repetition_penalty: args.repetition_penalty,
-        seed: global.seed,
+        seed: global.seed(),
         stream,
     }
 }

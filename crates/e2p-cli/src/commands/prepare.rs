@@ -198,7 +198,7 @@ pub(crate) fn run(
             valid: args.split.valid,
             test: args.split.test,
             valid_from_train: args.split.valid_from_train,
-            seed: global.seed,
+            seed: global.seed(),
         },
         deduplicate: !args.keep_duplicates,
         max_line_bytes: args.max_line_bytes,

@@ -35,8 +35,8 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> anyhow::Result<()> {
     let mut overrides = args.set.clone();
-    if global.seed != 0 {
-        overrides.push(format!("seed={}", global.seed));
+    if let Some(seed) = global.seed {
+        overrides.push(format!("seed={seed}"));
     }
     let recipe = PretrainRecipe::load(&args.recipe, &overrides)?;
     anyhow::ensure!(

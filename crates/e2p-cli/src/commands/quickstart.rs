@@ -35,7 +35,7 @@ pub(crate) fn run(
 
     let size = WorldSize::default();
     say(1, "a world of users whose embeddings know their tastes");
-    let mut world = World::new(global.seed);
+    let mut world = World::new(global.seed());
     let text = world.population_text(size.population, size.questions);
     let (data, users) = (out.join("data"), out.join("users.safetensors"));
     world.write(size, &data, &users)?;
@@ -45,7 +45,7 @@ pub(crate) fn run(
         "a small backbone, trained on other people's conversations, then frozen",
     );
     let backbone = out.join("backbone");
-    pretrain::make(&backbone_recipe(global.seed), &text, &backbone, global)?;
+    pretrain::make(&backbone_recipe(global.seed()), &text, &backbone, global)?;
 
     say(3, "a projector from embeddings to one soft token");
     let set = |key: &str, path: &Path| format!("{key}={}", path.display());
@@ -53,7 +53,7 @@ pub(crate) fn run(
         set("backbone", &backbone),
         set("data", &data),
         set("users", &users),
-        format!("seed={}", global.seed),
+        format!("seed={}", global.seed()),
     ];
     let recipe = Recipe::load("synthetic", &overrides)?;
     let inputs = train::open(&recipe, global)?;
@@ -76,7 +76,7 @@ pub(crate) fn run(
     say(5, "every condition on users that training never saw");
     let options = EvalOptions {
         generate: 200,
-        seed: global.seed,
+        seed: global.seed(),
         ..EvalOptions::default()
     };
     eval::evaluate_into(&run, &inputs, &options, out, global, output)?;

@@ -55,8 +55,8 @@ pub(crate) fn run(
     let recipe = match &args.recipe {
         Some(recipe) => {
             let mut overrides = args.set.clone();
-            if global.seed != 0 {
-                overrides.push(format!("seed={}", global.seed));
+            if let Some(seed) = global.seed {
+                overrides.push(format!("seed={seed}"));
             }
             Recipe::load(recipe, &overrides)?
         }

@@ -458,3 +458,34 @@ fn recipes_are_listed_shown_and_checked() {
         "{wrong}"
     );
 }
+
+#[test]
+fn a_seed_of_zero_counts_and_a_resumed_run_keeps_the_day_on_which_it_began() {
+    let dir = tempfile::tempdir().unwrap();
+    world(dir.path());
+    let more = [
+        "--set",
+        "seed=7",
+        "--seed",
+        "0",
+        "--set",
+        "train.max_steps=2",
+        "--set",
+        "prompt.date=2020-02-29",
+    ];
+    let output = train(dir.path(), "run", &more).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let recipe = std::fs::read_to_string(dir.path().join("run/recipe.toml")).unwrap();
+    assert!(recipe.contains("seed = 0\n"), "{recipe}");
+    // The recipe given again without a day: that of the run.
+    let more = ["--resume", "--seed", "0", "--set", "train.max_steps=2"];
+    let output = train(dir.path(), "run", &more).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let fresh = train(dir.path(), "today", &["--set", "train.max_steps=1"])
+        .output()
+        .unwrap();
+    assert!(fresh.status.success(), "{fresh:?}");
+    let recipe = std::fs::read_to_string(dir.path().join("today/recipe.toml")).unwrap();
+    let date = e2p_prefix::date_of(std::time::SystemTime::now());
+    assert!(recipe.contains(&format!("date = \"{date}\"")), "{recipe}");
+}

@@ -114,7 +114,7 @@ fn interactions(
         iterations: args.iterations,
         alpha: args.alpha,
         regularization: args.regularization,
-        seed: global.seed,
+        seed: global.seed(),
         ..AlsOptions::default()
     };
     let mut watched = SolveProgress(
