@@ -14,6 +14,24 @@ use crate::device;
 #[cfg(not(feature = "hub"))]
 use crate::report::hinted;
 
+/// Says which tensors of a model have no part in what is computed.
+pub(crate) fn warn_unused(name: &str, unused: &[String]) {
+    const LISTED: usize = 3;
+    if unused.is_empty() {
+        return;
+    }
+    let listed: Vec<String> = unused
+        .iter()
+        .take(LISTED)
+        .map(|n| format!("`{n}`"))
+        .collect();
+    let rest = match unused.len().saturating_sub(LISTED) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    tracing::warn!("not used of `{name}`: {}{rest}", listed.join(", "));
+}
+
 /// Loads `path_or_id` onto the device that the options ask for; the directory is where it was found.
 ///
 /// # Errors
@@ -34,15 +52,9 @@ pub(crate) fn load(
     // The tokenizer first: it is small, and its absence should not cost the loading of the weights.
     let tokenizer = Tokenizer::from_dir(&dir)
         .with_context(|| format!("cannot load the tokenizer of `{path_or_id}`"))?;
-    let (decoder, report) = Decoder::from_dir(&dir, &load_options(global), &chosen.device)
+    let (decoder, _) = Decoder::from_dir(&dir, &load_options(global), &chosen.device)
         .with_context(|| format!("cannot load the backbone `{path_or_id}`"))?;
-    if !report.unused.is_empty() {
-        tracing::warn!(
-            "{} tensors of `{path_or_id}` are not used, the first is `{}`",
-            report.unused.len(),
-            report.unused[0]
-        );
-    }
+    warn_unused(path_or_id, decoder.unused_tensors());
     let config = decoder.config();
     tokenizer.check_vocab_size(config.vocab_size)?;
     tracing::debug!(

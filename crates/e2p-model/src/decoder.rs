@@ -3,6 +3,7 @@
 //! What runs the layers is in `forward.rs`, the gradient in `backward.rs`. All five families run through these files.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
@@ -32,6 +33,8 @@ pub struct Decoder {
     pub(crate) lm_head: Linear,
     device: Device,
     dtype: DType,
+    /// Tensors of the checkpoint that have no place here.
+    unused: Arc<[String]>,
 }
 
 /// On which side rows of unequal length are filled up.
@@ -99,7 +102,7 @@ impl Decoder {
             );
         }
         let dtype = options.compute_dtype(device);
-        let decoder = Self::build(config, &names, root, &mut source, device, dtype);
+        let mut decoder = Self::build(config, &names, root, &mut source, device, dtype);
         let mut ignored = names.buffers.to_vec();
         // Some checkpoints store the tied head a second time. Another one is said: transformers 5
         // takes it whatever the configuration says, transformers 4 does not.
@@ -111,6 +114,7 @@ impl Decoder {
         if let Some(unused) = report.unused.iter_mut().find(|name| **name == head) {
             *unused = format!("{head} (not the embeddings, though tie_word_embeddings is true)");
         }
+        decoder.unused = report.unused.clone().into();
         if report.is_complete() {
             Ok((decoder, report))
         } else {
@@ -204,7 +208,14 @@ impl Decoder {
             lm_head,
             device: device.clone(),
             dtype,
+            unused: Arc::new([]),
         }
+    }
+
+    /// Tensors of the checkpoint that this decoder does not use, as in [`LoadReport::unused`]: whoever
+    /// shows the model to a person is to say them.
+    pub fn unused_tensors(&self) -> &[String] {
+        &self.unused
     }
 
     /// The shape and the options.

@@ -35,7 +35,9 @@ fn with_weights(
 
 fn unused(dir: &Path) -> Vec<String> {
     let loaded = Decoder::from_dir(dir, &LoadOptions::default(), &device());
-    loaded.unwrap().1.unused
+    let (decoder, report) = loaded.unwrap();
+    assert_eq!(decoder.unused_tensors(), report.unused);
+    report.unused
 }
 
 #[test]

@@ -10,7 +10,7 @@ use e2p_train::{
 };
 
 use crate::args::GlobalArgs;
-use crate::backbone::{load_options, resolve};
+use crate::backbone::{load_options, resolve, warn_unused};
 use crate::device;
 use crate::interrupt::{self, Interrupted};
 use crate::output::Output;
@@ -109,6 +109,7 @@ pub(crate) fn run(args: &EvalArgs, global: &GlobalArgs, output: &mut Output) -> 
         &load_options(global),
         &chosen.device,
     )?;
+    warn_unused(&recipe.backbone, inputs.decoder.unused_tensors());
     let out = args.out.as_ref().unwrap_or(&args.run);
     evaluate_into(&args.run, &inputs, &options, out, global, output)
 }

@@ -9,7 +9,7 @@ use e2p_train::{Inputs, Recipe, RunDir, Start, TrainSummary};
 use serde_json::json;
 
 use crate::args::GlobalArgs;
-use crate::backbone::{load_options, resolve};
+use crate::backbone::{load_options, resolve, warn_unused};
 use crate::device;
 use crate::interrupt::Interrupted;
 use crate::output::Output;
@@ -118,6 +118,7 @@ pub(crate) fn open(recipe: &Recipe, global: &GlobalArgs) -> anyhow::Result<Input
         recipe.backbone,
         inputs.decoder.config().n_parameters()
     );
+    warn_unused(&recipe.backbone, inputs.decoder.unused_tensors());
     Ok(inputs)
 }
 

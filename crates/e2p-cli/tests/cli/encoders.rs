@@ -86,3 +86,21 @@ fn an_adapter_that_is_not_merged_ends_every_verb_that_reads_the_model() {
         assert!(said.contains("merge_and_unload"), "{said}");
     }
 }
+
+#[test]
+fn tensors_that_are_not_used_are_said_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = profiles(dir.path(), &["i keep bees".to_owned()]);
+    let mut embed = e2p(["embed", "text", "--encoder"]);
+    embed
+        .arg(golden("encoders/roberta"))
+        .arg("--data")
+        .arg(&data);
+    let said = shown(
+        embed.arg("--out").arg(dir.path().join("o.safetensors")),
+        &[],
+    );
+    assert!(said.contains("not used of"), "{said}");
+    assert!(said.contains("`lm_head.bias`"), "{said}");
+    assert!(said.contains("mean, at most 62 tokens"), "{said}");
+}

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{WINDOW, check_out, fnv_1a};
 use crate::args::GlobalArgs;
-use crate::backbone::{load_options, resolve};
+use crate::backbone::{load_options, resolve, warn_unused};
 use crate::device;
 use crate::interrupt;
 use crate::output::Output;
@@ -74,10 +74,7 @@ pub(super) fn run(
     let inputs = encoder.inputs().with_context(refused)?;
     let description = encoder.description();
     tracing::info!("of each text: {description}");
-    if let Some(first) = encoder.report().unused.first() {
-        let unused = encoder.report().unused.len();
-        tracing::warn!("{unused} tensors of the encoder are not used, the first is `{first}`");
-    }
+    warn_unused(&args.encoder, &encoder.report().unused);
     let bordered = ids
         .iter()
         .chain(&texts)
