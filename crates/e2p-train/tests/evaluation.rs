@@ -570,3 +570,70 @@ fn drift_is_a_curve_and_another_space_is_refused() {
         report.conditions
     );
 }
+
+#[test]
+fn text_shuffled_is_the_profile_of_the_other_user_and_needs_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pens = of_task("pens", &[("Write a headline: rain.", "Rain again", &[])]);
+    for user in &mut pens.users {
+        user.profile = vec![format!("I am {}.", user.user), "I like tea.".into()];
+    }
+    // Two evaluated users, so each is the other's stranger; one has fewer examples, so that swapping the profiles shows.
+    let mut of_u3 = 0;
+    pens.examples.retain(|(split, example)| {
+        of_u3 += usize::from(example.user == "u3");
+        *split == Split::Train || example.user == "u1" || (example.user == "u3" && of_u3 == 1)
+    });
+    let (run, inputs) = pens.run(dir.path(), &[]);
+    let evaluation = evaluated(&run, &inputs, &quick());
+
+    let recipe = RunDir::recipe(&run).unwrap();
+    let encoder = ExampleEncoder::new(
+        &inputs.tokenizer,
+        inputs.decoder.config(),
+        &recipe.prompt,
+        1,
+    )
+    .unwrap();
+    for (condition, profile_of) in [("text", ["u1", "u3"]), ("text_shuffled", ["u3", "u1"])] {
+        let mut rows = Vec::new();
+        for example in inputs.data.examples(Split::Test).unwrap() {
+            let example = example.unwrap();
+            let owner = profile_of[usize::from(example.user == "u3")];
+            let profile = ProfileText::With(&inputs.profiles[owner]);
+            let target = encoder.target(&example, &example.target).unwrap().unwrap();
+            let prompt = encoder.prompt(&example, profile, target.len()).unwrap();
+            rows.push(prompt.plain(&target));
+        }
+        let mut prefills = PrefillCache::new(0);
+        let scores = row_nlls(&inputs.decoder, &rows, 8, &mut prefills, |_| None, |_| true);
+        let (nll, tokens) = scores
+            .unwrap()
+            .iter()
+            .fold((0.0, 0), |sum, row| (sum.0 + row.0, sum.1 + row.1));
+        let found = value(&evaluation, condition, "nll");
+        let expected = nll / f64::from(tokens as u32);
+        assert!(
+            (found - expected).abs() < 1e-6,
+            "{condition}: {found}, {expected}"
+        );
+    }
+    let differs = value(&evaluation, "text", "nll") - value(&evaluation, "text_shuffled", "nll");
+    assert!(differs.abs() > 1e-5, "{differs}");
+    let strangers = &evaluation.report.provenance["examples_whose_stranger_has_no_profile"];
+    assert_eq!(strangers, 0);
+
+    // Alone there is no stranger.
+    let options = EvalOptions {
+        limit: 1,
+        conditions: vec![Condition::TextShuffled],
+        ..quick()
+    };
+    let refused = evaluate(&run, &inputs, &options, |_| true)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("text_shuffled") && refused.contains("two users"),
+        "{refused}"
+    );
+}

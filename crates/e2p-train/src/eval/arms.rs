@@ -17,7 +17,7 @@ pub(crate) struct Arms<'a> {
     pub(crate) soft_prompt: Option<&'a Projector>,
     /// The users of the evaluated examples and nobody else.
     pub(crate) users: &'a UserTable,
-    /// Whose embedding each user gets under `e2p_shuffled`.
+    /// Whose embedding each user gets under `e2p_shuffled`, and whose profile under `text_shuffled`.
     pub(crate) other: Vec<usize>,
     pub(crate) seed: u64,
     /// Standard deviation of noise on the user's own standardised embedding.
@@ -48,7 +48,7 @@ impl<'a> Arms<'a> {
     /// Soft tokens of users by number, `[users.len(), n_prefix, d_model]`; `None` where the condition has none.
     pub(crate) fn prefix(&self, condition: Condition, users: &[usize]) -> Option<Tensor<3>> {
         let rows: Vec<Vec<f32>> = match condition {
-            Condition::None | Condition::Text => return None,
+            Condition::None | Condition::Text | Condition::TextShuffled => return None,
             Condition::SoftPrompt => {
                 let soft_prompt = self
                     .soft_prompt
@@ -78,7 +78,7 @@ impl<'a> Arms<'a> {
     /// What the soft tokens of a condition depend on: a condition and a user that have the same ones, the same for all that share them.
     pub(crate) fn source(&self, condition: Condition, user: usize) -> (Condition, usize) {
         match condition {
-            Condition::None | Condition::Text => (Condition::None, 0),
+            Condition::None | Condition::Text | Condition::TextShuffled => (Condition::None, 0),
             Condition::E2p | Condition::TextE2p => (Condition::E2p, user),
             Condition::E2pShuffled => (Condition::E2p, self.other[user]),
             Condition::E2pRandom => (condition, user),

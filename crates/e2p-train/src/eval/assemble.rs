@@ -63,6 +63,8 @@ pub(super) struct Parts<'a> {
     pub(super) examples: &'a [EvalExample],
     pub(super) users: &'a UserTable,
     pub(super) skipped: usize,
+    /// Examples whose stranger under `text_shuffled` has no profile.
+    pub(super) strangers_without_profile: usize,
     /// The examples whose candidates were ranked.
     pub(super) ranked: &'a [Candidates],
     pub(super) catalogue: Option<&'a Catalogue>,
@@ -73,9 +75,10 @@ pub(super) struct Parts<'a> {
 }
 
 /// Pairs whose difference a report states, better one first; besides every condition against `none`.
-const COMPARISONS: [(Condition, Condition, &str); 7] = [
+const COMPARISONS: [(Condition, Condition, &str); 8] = [
     (Condition::E2p, Condition::SoftPrompt, "e2p_vs_soft_prompt"),
     (Condition::E2p, Condition::E2pShuffled, "e2p_vs_shuffled"),
+    (Condition::Text, Condition::TextShuffled, "text_vs_shuffled"),
     (Condition::E2p, Condition::Text, "e2p_vs_text"),
     (Condition::E2p, Condition::E2pDefault, "e2p_vs_default"),
     (

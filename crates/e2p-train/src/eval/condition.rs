@@ -12,6 +12,8 @@ pub enum Condition {
     None,
     /// The user's profile as text in the prompt.
     Text,
+    /// Another user's profile as text: what text gives a person must vanish.
+    TextShuffled,
     /// One constant learned prefix: what the task's format alone gives.
     SoftPrompt,
     /// The user's own embedding.
@@ -32,9 +34,10 @@ pub enum Condition {
 
 impl Condition {
     /// Every condition, in the order in which reports show them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::None,
         Self::Text,
+        Self::TextShuffled,
         Self::SoftPrompt,
         Self::E2p,
         Self::E2pShuffled,
@@ -50,6 +53,7 @@ impl Condition {
         match self {
             Self::None => "none",
             Self::Text => "text",
+            Self::TextShuffled => "text_shuffled",
             Self::SoftPrompt => "soft_prompt",
             Self::E2p => "e2p",
             Self::E2pShuffled => "e2p_shuffled",
@@ -61,23 +65,28 @@ impl Condition {
         }
     }
 
-    /// Whether the prompt carries the profile as text.
+    /// Whether the prompt carries a profile as text.
     pub const fn has_text(self) -> bool {
-        matches!(self, Self::Text | Self::TextE2p)
+        matches!(self, Self::Text | Self::TextShuffled | Self::TextE2p)
     }
 
     /// What is left of the condition without the user: what a candidate's likelihood is compared with.
     pub(crate) const fn of_nobody(self) -> Self {
         match self {
-            Self::None | Self::Text => Self::None,
+            Self::None | Self::Text | Self::TextShuffled => Self::None,
             Self::SoftPrompt => Self::SoftPrompt,
             _ => Self::E2pMean,
         }
     }
 
+    /// Whether it takes another user than the example's.
+    pub(crate) const fn has_stranger(self) -> bool {
+        matches!(self, Self::TextShuffled | Self::E2pShuffled)
+    }
+
     /// Whether soft tokens are spliced in.
     pub const fn has_prefix(self) -> bool {
-        !matches!(self, Self::None | Self::Text)
+        !matches!(self, Self::None | Self::Text | Self::TextShuffled)
     }
 }
 

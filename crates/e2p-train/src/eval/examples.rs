@@ -22,6 +22,10 @@ pub(crate) struct EvalExample {
     pub(crate) prompt: Prompt,
     /// The prompt with the profile in it; the plain one for users without a profile.
     pub(crate) text_prompt: Prompt,
+    /// The prompt with another user's profile in it, under `text_shuffled`; the plain one where that user has no profile.
+    pub(crate) stranger_prompt: Prompt,
+    /// Tokens that every prompt of the example leaves room for: its longest candidate.
+    pub(crate) room: usize,
     /// Whether the run's soft tokens were trained beside the profile text, and so are evaluated beside it.
     pub(crate) trained_with_text: bool,
 }
@@ -29,7 +33,9 @@ pub(crate) struct EvalExample {
 impl EvalExample {
     /// The prompt of a condition.
     pub(crate) fn prompt(&self, condition: Condition) -> &Prompt {
-        if condition.has_text() || (condition.has_prefix() && self.trained_with_text) {
+        if condition == Condition::TextShuffled {
+            &self.stranger_prompt
+        } else if condition.has_text() || (condition.has_prefix() && self.trained_with_text) {
             &self.text_prompt
         } else {
             &self.prompt
@@ -56,6 +62,7 @@ impl EvalExample {
         Ok(Some(Self {
             example,
             text_prompt: prompt.clone(),
+            stranger_prompt: prompt.clone(),
             prompt,
             ..self.clone()
         }))
@@ -112,8 +119,10 @@ pub(crate) fn read(
             example,
             user,
             target,
+            stranger_prompt: prompt.clone(),
             prompt,
             text_prompt,
+            room,
             trained_with_text: recipe.prompt.profile,
         });
     }
@@ -125,4 +134,30 @@ pub(crate) fn read(
         });
     }
     Ok((examples, skipped))
+}
+
+/// Gives every example the profile of the user that `other` has in its user's place; returns how many of these users have none.
+///
+/// # Errors
+/// A template that refuses the prompt.
+pub(crate) fn give_strangers_profiles(
+    examples: &mut [EvalExample],
+    inputs: &Inputs,
+    encoder: &ExampleEncoder<'_>,
+    users: &UserTable,
+    other: &[usize],
+) -> Result<usize> {
+    let mut without = 0;
+    for example in examples {
+        let stranger = users.id(other[example.user]);
+        let profile = match inputs.profiles.get(stranger) {
+            Some(profile) => ProfileText::With(profile),
+            None => {
+                without += 1;
+                ProfileText::Without
+            }
+        };
+        example.stranger_prompt = encoder.prompt(&example.example, profile, example.room)?;
+    }
+    Ok(without)
 }

@@ -40,7 +40,7 @@ use crate::encode::ExampleEncoder;
 use crate::error::{Result, TrainError};
 use crate::inputs::Inputs;
 use crate::run_dir::RunDir;
-use crate::scoring::row_nlls;
+use crate::scoring::{other_users, row_nlls};
 use crate::users::UserTable;
 
 /// Figures of one condition.
@@ -100,9 +100,15 @@ pub fn evaluate(
         n_prefix,
     )?;
     let mut users = UserTable::new(adapter.config.embedding_space.clone());
-    let (examples, skipped) =
+    let (mut examples, skipped) =
         examples::read(&recipe, inputs, &encoder, split, options.limit, &mut users)?;
     let conditions = setup::with_others(conditions, users.len(), options)?;
+    let mut strangers_without_profile = 0;
+    if conditions.contains(&Condition::TextShuffled) {
+        let other = other_users(users.len(), options.seed);
+        strangers_without_profile =
+            examples::give_strangers_profiles(&mut examples, inputs, &encoder, &users, &other)?;
+    }
     let catalogue = Catalogue::load(inputs, &encoder, &examples, &users, options.catalogue)?;
     let arms = Arms::new(
         &adapter.projector,
@@ -217,6 +223,7 @@ pub fn evaluate(
         examples: &examples,
         users: &users,
         skipped,
+        strangers_without_profile,
         ranked: &ranked,
         catalogue: catalogue.as_ref(),
         scores: &scores,

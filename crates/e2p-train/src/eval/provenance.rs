@@ -28,6 +28,10 @@ pub(super) fn provenance(parts: &Parts<'_>) -> Map<String, Value> {
         ("resamples", json!(options.resamples)),
         ("embedding_noise", json!(options.embedding_noise)),
         ("examples_left_out", json!(parts.skipped)),
+        (
+            "examples_whose_stranger_has_no_profile",
+            json!(parts.strangers_without_profile),
+        ),
         ("examples_with_ranked_candidates", json!(parts.ranked.len())),
         ("examples_answered", json!(answered)),
         ("metrics", json!(conventions(parts))),

@@ -72,7 +72,7 @@ pub(super) fn conditions(
             return Some("profiles in users.jsonl of the data directory");
         }
         match condition {
-            Condition::None | Condition::Text => None,
+            Condition::None | Condition::Text | Condition::TextShuffled => None,
             Condition::SoftPrompt => (!has_soft_prompt).then_some(
                 "a run trained with method = \"soft_prompt\" (--soft-prompt RUN, or `e2p train --baseline`)",
             ),
@@ -102,20 +102,23 @@ pub(super) fn conditions(
     Ok(chosen)
 }
 
-/// Without `e2p_shuffled` where there is no other user, unless it was asked for.
+/// Without the conditions that need another user where there is none, unless they were asked for.
 pub(super) fn with_others(
     mut conditions: Vec<Condition>,
     n_users: usize,
     options: &EvalOptions,
 ) -> Result<Vec<Condition>> {
-    let shuffled = Condition::E2pShuffled;
-    if n_users < 2 && options.conditions.contains(&shuffled) {
+    if n_users > 1 {
+        return Ok(conditions);
+    }
+    let mut asked = options.conditions.iter();
+    if let Some(condition) = asked.find(|condition| condition.has_stranger()) {
         return Err(TrainError::Condition {
-            condition: shuffled.to_string(),
+            condition: condition.to_string(),
             needs: "examples of at least two users".into(),
         });
     }
-    conditions.retain(|condition| n_users > 1 || *condition != shuffled);
+    conditions.retain(|condition| !condition.has_stranger());
     Ok(conditions)
 }
 
