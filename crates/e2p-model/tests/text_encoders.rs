@@ -411,6 +411,39 @@ fn an_incomplete_copy_is_refused_and_a_bare_model_is_averaged() {
 }
 
 #[test]
+fn a_tokenizer_that_transformers_would_build_anew_must_say_the_same() {
+    let refused = |case: &str, change: &dyn Fn(&mut Value)| {
+        let dir = changed(case, "tokenizer_config.json", change);
+        let encoder = open(dir.path()).unwrap();
+        encoder.inputs().map(|_| ()).err().map(|e| e.to_string())
+    };
+    // transformers 5.23.0 lowers the case for each of these, whatever `tokenizer.json` says.
+    for class in [json!("BertTokenizer"), json!("MPNetTokenizer"), json!(null)] {
+        let said = refused("cased", &|json| json["tokenizer_class"] = class.clone()).unwrap();
+        assert!(
+            said.contains("do_lower_case") && said.contains("not said"),
+            "{said}"
+        );
+    }
+    let plain = |json: &mut Value| json["tokenizer_class"] = json!("PreTrainedTokenizerFast");
+    assert_eq!(refused("cased", &plain), None);
+    let cased = |json: &mut Value| {
+        json["tokenizer_class"] = json!("BertTokenizer");
+        json["do_lower_case"] = json!(false);
+    };
+    assert_eq!(refused("cased", &cased), None);
+    // Accents go with the case unless they are said.
+    let accents = |json: &mut Value| json["strip_accents"] = json!(true);
+    assert_eq!(refused("bert-cls", &accents), None);
+    let accents = |json: &mut Value| json["strip_accents"] = json!(false);
+    assert!(
+        refused("bert-cls", &accents)
+            .unwrap()
+            .contains("strip_accents")
+    );
+}
+
+#[test]
 fn modules_are_read_from_the_folders_that_are_named() {
     let dir = changed("dense-relu", "modules.json", |json| {
         json[1]["path"] = json!("mine/pool");

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::{NormalizerWrapper, TruncationDirection, TruncationParams};
 
@@ -98,29 +99,10 @@ fn direction(dir: &Path) -> Result<TruncationDirection> {
     let config = if dir.join(CONFIG_FILE).is_file() {
         read_json(dir, CONFIG_FILE)?
     } else {
-        serde_json::Value::Null
+        Value::Null
     };
     let entry = Entry::new(CONFIG_FILE, &config);
-    // Tokenizers named after a model rebuild BERT's normalizer from their configuration.
-    let normalizer = &tokenizer["normalizer"];
-    let class = entry.text_or("tokenizer_class", "PreTrainedTokenizerFast")?;
-    let rebuilds = !class.starts_with("PreTrainedTokenizer") && class != "TokenizersBackend";
-    if rebuilds && normalizer["type"] == "BertNormalizer" {
-        for (key, name) in [
-            ("do_lower_case", "lowercase"),
-            ("strip_accents", "strip_accents"),
-            ("tokenize_chinese_chars", "handle_chinese_chars"),
-        ] {
-            let said = config.get(key).unwrap_or(&normalizer[name]);
-            if *said != normalizer[name] {
-                let expected = format!(
-                    "{} as in `{TOKENIZER_FILE}`: save the tokenizer again with transformers",
-                    normalizer[name]
-                );
-                return Err(entry.refuse(key, said, &expected));
-            }
-        }
-    }
+    check_normalizer(dir, &tokenizer["normalizer"], &config, &entry)?;
     let side = match entry.text_or_none("truncation_side")? {
         Some(side) => side.to_owned(),
         None => tokenizer["truncation"]["direction"]
@@ -133,4 +115,58 @@ fn direction(dir: &Path) -> Result<TruncationDirection> {
         "left" => Ok(TruncationDirection::Left),
         other => Err(entry.refuse("truncation_side", other, "right or left")),
     }
+}
+
+/// Refuses a configuration that contradicts BERT's normalizer in `tokenizer.json`: transformers
+/// builds it anew from the configuration, unless the tokenizer is of no model's class.
+fn check_normalizer(
+    dir: &Path,
+    normalizer: &Value,
+    config: &Value,
+    entry: &Entry<'_>,
+) -> Result<()> {
+    let rebuilds = match entry.text_or_none("tokenizer_class")? {
+        Some(class) => !class.starts_with("PreTrainedTokenizer") && class != "TokenizersBackend",
+        None => {
+            let model = read_json(dir, "config.json")?;
+            let model_type = model["model_type"].as_str();
+            model_type.is_some_and(|name| ["bert", "distilbert", "mpnet"].contains(&name))
+        }
+    };
+    if !rebuilds || normalizer["type"] != "BertNormalizer" {
+        return Ok(());
+    }
+    // What is not said is true, except for accents, which go with the case.
+    let said = |json: &Value, key: &str, default: bool| json[key].as_bool().unwrap_or(default);
+    let lower = [
+        said(config, "do_lower_case", true),
+        said(normalizer, "lowercase", true),
+    ];
+    let accents = [
+        said(config, "strip_accents", lower[0]),
+        said(normalizer, "strip_accents", lower[1]),
+    ];
+    let chinese = [
+        said(config, "tokenize_chinese_chars", true),
+        said(normalizer, "handle_chinese_chars", true),
+    ];
+    for (key, [found, expected]) in [
+        ("do_lower_case", lower),
+        ("strip_accents", accents),
+        ("tokenize_chinese_chars", chinese),
+    ] {
+        if found != expected {
+            let unsaid = if config[key].is_null() {
+                " (not said)"
+            } else {
+                ""
+            };
+            let expected = format!(
+                "{expected} as in `{TOKENIZER_FILE}`: say so here, or save the tokenizer again with \
+                 transformers"
+            );
+            return Err(entry.refuse(key, format!("{found}{unsaid}"), &expected));
+        }
+    }
+    Ok(())
 }
