@@ -1,11 +1,12 @@
 //! Reads JSON lines and names the line of everything that is wrong.
 
 use std::fmt;
-use std::fs;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::Context;
+use e2p_data::{Column, Encoding, LineReader, MAX_LINE_BYTES, Problem};
 use serde::de::DeserializeOwned;
 
 /// Errors listed in full; a file with more is wrong altogether.
@@ -73,28 +74,29 @@ impl fmt::Display for LineErrors {
 
 impl std::error::Error for LineErrors {}
 
-/// Parses every line of `path` (`-` is stdin); blank lines are skipped.
+/// Parses every line of `path` (`-` is stdin); blank lines are skipped. `ids` names the fields
+/// whose numbers keep their digits and are texts.
 ///
 /// # Errors
-/// An unreadable file, or [`LineErrors`] for all lines that are not UTF-8 or not the JSON that is expected.
-pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Vec<Line<T>>> {
-    let bytes = if is_stdin(path) {
-        let mut bytes = Vec::new();
-        io::stdin()
-            .read_to_end(&mut bytes)
-            .context("cannot read stdin")?;
-        bytes
+/// An unreadable file, or [`LineErrors`] for all lines that are not UTF-8 or not the JSON that is
+/// expected.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path, ids: &[&str]) -> anyhow::Result<Vec<Line<T>>> {
+    let input: Box<dyn Read> = if is_stdin(path) {
+        Box::new(io::stdin())
     } else {
-        fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?
+        let file = File::open(path);
+        Box::new(file.with_context(|| format!("cannot read `{}`", path.display()))?)
     };
-    let bytes = bytes.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&bytes);
+    let mut reader = LineReader::new(path, input, Encoding::Utf8, MAX_LINE_BYTES);
     let mut errors = LineErrors::new(path);
     let mut lines = Vec::new();
-    for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
-        match parse(line) {
-            Ok(Some(value)) => lines.push(Line { number, value }),
-            Ok(None) => {}
-            Err(error) => errors.push(number, error),
+    while let Some(line) = reader.next_json(ids)? {
+        match line {
+            Ok((number, value)) => lines.push(Line {
+                number: number as usize,
+                value,
+            }),
+            Err(problem) => errors.push(problem.line as usize, place_last(&problem)),
         }
     }
     errors.into_result()?;
@@ -105,61 +107,58 @@ fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<Option<T>, String> {
-    let text = str::from_utf8(line)
-        .map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to() + 1))?;
-    if text.trim().is_empty() {
-        return Ok(None);
+/// What is wrong with a line, and the column, without the line.
+fn place_last(problem: &Problem) -> String {
+    let said = format!("found {}, expected {}", problem.found, problem.expected);
+    match problem.column {
+        Column::Byte(column) => format!("{said} at column {column}"),
+        _ => said,
     }
-    serde_json::from_str(text).map(Some).map_err(|error| {
-        // serde_json counts lines inside this one line; the column is what helps.
-        let reason = error.to_string();
-        let reason = reason
-            .split(" at line ")
-            .next()
-            .unwrap_or_default()
-            .to_string();
-        if error.column() > 0 {
-            format!("{reason} at column {}", error.column())
-        } else {
-            reason
-        }
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
-    fn read_bytes(bytes: &[u8]) -> anyhow::Result<Vec<Line<Vec<u32>>>> {
+    #[derive(Debug, Deserialize)]
+    struct Asked {
+        n: u32,
+        #[serde(default)]
+        user: Option<String>,
+    }
+
+    fn read_bytes(bytes: &[u8]) -> anyhow::Result<Vec<Line<Asked>>> {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("in.jsonl");
-        fs::write(&path, bytes).expect("writes");
-        read(&path)
+        std::fs::write(&path, bytes).expect("writes");
+        read(&path, &["user"])
     }
 
     #[test]
     fn numbers_count_blank_lines_and_windows_line_ends_are_fine() {
-        let lines = read_bytes("\u{FEFF}[1]\r\n\n[2, 3]".as_bytes()).expect("valid");
+        let text = "\u{FEFF}{\"n\": 1}\r\n\n{\"n\": 2, \"user\": 123456789012345678901234567890}";
+        let lines = read_bytes(text.as_bytes()).expect("valid");
+        let found = lines.iter().map(|line| (line.number, line.value.n));
+        assert_eq!(found.collect::<Vec<_>>(), [(1, 1), (3, 2)]);
         assert_eq!(
-            lines
-                .iter()
-                .map(|line| (line.number, line.value.len()))
-                .collect::<Vec<_>>(),
-            [(1, 1), (3, 2)]
+            lines[1].value.user.as_deref(),
+            Some("123456789012345678901234567890")
         );
     }
 
     #[test]
     fn every_bad_line_is_named() {
-        let message = read_bytes(b"[1]\n{}\n[\xff]\n[-1]\n")
-            .expect_err("three are bad")
+        let message = read_bytes(b"{\"n\": 1}\n{}\n{\"n\": \xff}\n{\"n\": -1}\n[1]\n")
+            .expect_err("four are bad")
             .to_string();
-        assert!(message.contains("3 bad lines"), "{message}");
+        assert!(message.contains("4 bad lines"), "{message}");
         for part in [
-            "line 2: invalid type",
-            "line 3: not UTF-8 at byte 2",
-            "line 4: invalid value",
+            "line 2: found no `n`",
+            "line 3: found byte 0xFF, expected UTF-8 text at column 7",
+            "line 4: found the number `-1`, expected a whole number that is not negative",
+            "line 5: found a JSON list, expected one object a line",
         ] {
             assert!(message.contains(part), "{message}");
         }

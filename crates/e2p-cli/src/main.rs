@@ -31,6 +31,7 @@ use crate::output::Output;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    quiet_caught_panics();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => return report::usage(&usage),
@@ -39,4 +40,15 @@ fn main() -> ExitCode {
     interrupt::install();
     let mut output = Output::stdout(cli.global.json);
     report::exit_code(commands::run(&cli, &mut output))
+}
+
+/// A panic of the Parquet reader becomes an error that names the file; it has nothing of its own to
+/// say.
+fn quiet_caught_panics() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !e2p_data::is_catching_panics() {
+            hook(info);
+        }
+    }));
 }

@@ -1,4 +1,5 @@
-//! One preparation or one factorization with its time and its memory, for `benches/data/compare.py`.
+//! One preparation or one factorization with its time and its memory, for
+//! `benches/data/compare.py`.
 //!
 //! ```sh
 //! cargo run --release -p e2p-data --example timing -- prepare interactions events.csv data/events

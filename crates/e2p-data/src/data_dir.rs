@@ -1,7 +1,9 @@
 //! The data directory: what `prepare` writes and everything else reads.
 //!
-//! `dataset.json` says what it is; `train.jsonl`, `valid.jsonl` and `test.jsonl` hold the examples, `users.jsonl` the users and `items.jsonl` the
-//! items. Reading streams; a file that has another number of lines than `dataset.json` says is an error, because half a copy looks like a whole one.
+//! `dataset.json` says what it is; `train.jsonl`, `valid.jsonl` and `test.jsonl` hold the examples,
+//! `users.jsonl` the users and `items.jsonl` the items. Reading streams; a file that has another
+//! number of lines than `dataset.json` says is an error, because half a copy looks like a whole
+//! one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{DataError, Problem, Result};
 use crate::example::{Example, ItemRecord, Split, UserRecord};
+use crate::json;
 use crate::json_lines::JsonLines;
 use crate::lines::Problems;
 
@@ -45,7 +48,8 @@ pub struct DatasetInfo {
     /// The options it was made with.
     #[serde(default)]
     pub options: serde_json::Map<String, serde_json::Value>,
-    /// What happened on the way that a reader should know, with how often: "duplicate examples dropped" and the like.
+    /// What happened on the way that a reader should know, with how often: "duplicate examples
+    /// dropped" and the like.
     #[serde(default)]
     pub notes: BTreeMap<String, u64>,
 }
@@ -107,13 +111,10 @@ impl DataDir {
         }
         let text =
             fs::read_to_string(&file).map_err(|source| DataError::io(&file, "read", source))?;
-        let info: DatasetInfo = serde_json::from_str(&text).map_err(|error| {
-            let problem = Problem::byte(
-                error.line() as u64,
-                error.column().max(1),
-                error.to_string(),
-                "the description of a data directory",
-            );
+        let info: DatasetInfo = json::read(&text, false).map_err(|fault| {
+            let (line, column) = (fault.line as u64, fault.column);
+            let expected = "the description of a data directory";
+            let problem = Problem::byte(line, column, fault.found, expected);
             Problems::new(&file).fatal(problem)
         })?;
         if info.format_version != FORMAT_VERSION {

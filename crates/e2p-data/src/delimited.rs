@@ -1,7 +1,10 @@
-//! CSV and TSV, record by record, with quoted cells over several lines and the line of every record.
+//! CSV and TSV, record by record, with quoted cells over several lines and the line of every
+//! record.
 //!
-//! The rules are RFC 4180's, with `\n` or `\r\n` line ends: a cell that *begins* with a double quote ends with one, and a doubled quote inside stands for
-//! one. A quote inside an unquoted cell is a plain character. A record is bounded like a line, so a quote that is never closed cannot swallow the file.
+//! The rules are RFC 4180's, with `\n` or `\r\n` line ends: a cell that *begins* with a double
+//! quote ends with one, and a doubled quote inside stands for one. A quote inside an unquoted cell
+//! is a plain character. A record is bounded like a line, so a quote that is never closed cannot
+//! swallow the file.
 
 use std::io::Read;
 
@@ -13,7 +16,8 @@ use crate::lines::{LineReader, Problems, Step};
 pub enum Quoting {
     /// A cell that begins with a double quote is quoted.
     Rfc4180,
-    /// A cell is quoted if it begins and ends with a double quote and those between are doubled, all on one line; any other quote is a character.
+    /// A cell is quoted if it begins and ends with a double quote and those between are doubled,
+    /// all on one line; any other quote is a character.
     WholeCell,
     /// A double quote is a character like any other.
     None,
@@ -67,7 +71,7 @@ impl std::ops::Index<usize> for Record {
 }
 
 /// Reads records from lines.
-pub struct Delimited<R> {
+pub struct Delimited<R: Read> {
     lines: LineReader<R>,
     delimiter: u8,
     quoting: Quoting,
@@ -164,7 +168,8 @@ impl<R: Read> Delimited<R> {
         })
     }
 
-    /// The next record that has as many cells as there are columns; others go to `problems`. Blank lines are passed over.
+    /// The next record that has as many cells as there are columns; others go to `problems`. Blank
+    /// lines are passed over.
     pub fn next(&mut self, problems: &mut Problems) -> Result<Option<&Record>> {
         while self.read(problems)? {
             if self.record.len() == self.columns.len() {

@@ -1,4 +1,5 @@
-//! What can go wrong between a file and a run, each with the file, the place, what was found and what was expected.
+//! What can go wrong between a file and a run, each with the file, the place, what was found and
+//! what was expected.
 
 use std::fmt;
 use std::io;
@@ -16,7 +17,8 @@ pub const MAX_PROBLEMS: usize = 20;
 pub enum Column {
     /// The line as a whole.
     Line,
-    /// A field of a delimited file, counted from one, with the header's name for it where there is one.
+    /// A field of a delimited file, counted from one, with the header's name for it where there is
+    /// one.
     Field {
         /// Position, from one.
         number: usize,
@@ -25,6 +27,12 @@ pub enum Column {
     },
     /// A byte of the line, counted from one.
     Byte(usize),
+    /// A named column of a table without lines; the problem's line is a row, or zero where the
+    /// file as a whole is at fault. Empty where no single column is.
+    Cell {
+        /// The column.
+        name: String,
+    },
 }
 
 /// One bad line of an input file.
@@ -66,6 +74,23 @@ impl Problem {
         }
     }
 
+    /// A problem with a column of a row, counted from one; of the whole file where `row` is zero.
+    pub fn cell(
+        row: u64,
+        column: &str,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self {
+            line: row,
+            column: Column::Cell {
+                name: column.to_owned(),
+            },
+            found: found.into(),
+            expected: expected.into(),
+        }
+    }
+
     /// A problem with a named field, counted from one.
     pub fn field(
         line: u64,
@@ -89,9 +114,18 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Column::Cell { name } = &self.column {
+            let row = (self.line > 0).then(|| format!("row {}", self.line));
+            let column = (!name.is_empty()).then(|| format!("column `{name}`"));
+            let place: Vec<String> = row.into_iter().chain(column).collect();
+            if !place.is_empty() {
+                write!(f, "{}: ", place.join(", "))?;
+            }
+            return write!(f, "found {}, expected {}", self.found, self.expected);
+        }
         write!(f, "line {}", self.line)?;
         match &self.column {
-            Column::Line => {}
+            Column::Line | Column::Cell { .. } => {}
             Column::Field { number, name } if name.is_empty() => write!(f, ", column {number}")?,
             Column::Field { number, name } => write!(f, ", column {number} (`{name}`)")?,
             Column::Byte(byte) => write!(f, ", column {byte}")?,

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// One thing a personalised model should say: to whom, after what, and what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +16,8 @@ pub struct Example {
     pub target: String,
     /// Texts to rank, the target among them; empty where nothing is ranked.
     ///
-    /// They keep the order of the source. In Persona-Chat the gold is the last, so ties are to be broken against it.
+    /// They keep the order of the source. In Persona-Chat the gold is the last, so ties are to be
+    /// broken against it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<String>,
     /// The id of the item that the target names, for recommendation.
@@ -55,13 +57,39 @@ impl Example {
 }
 
 /// What the model reads before it writes the target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Prompt {
     /// Plain text.
     Text(String),
     /// A conversation, to be rendered with the tokenizer's chat template.
     Chat(Vec<Message>),
+}
+
+impl<'de> Deserialize<'de> for Prompt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Prompt;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a list of messages")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Prompt, E> {
+                Ok(Prompt::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Prompt, A::Error> {
+                let mut messages = Vec::new();
+                while let Some(message) = list.next_element()? {
+                    messages.push(message);
+                }
+                Ok(Prompt::Chat(messages))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 impl Prompt {
@@ -109,10 +137,12 @@ pub struct UserRecord {
     /// What is known of the user, as sentences or titles.
     #[serde(default)]
     pub profile: Vec<String>,
-    /// Ids of the items the user chose, oldest first where times are known. Held-out items are never among them.
+    /// Ids of the items the user chose, oldest first where times are known. Held-out items are
+    /// never among them.
     #[serde(default)]
     pub history: Vec<String>,
-    /// How strongly each item of `history` was chosen, such as a play count; empty where the source has no weights.
+    /// How strongly each item of `history` was chosen, such as a play count; empty where the source
+    /// has no weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<f32>,
 }

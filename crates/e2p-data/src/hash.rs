@@ -1,8 +1,10 @@
-//! The one hash behind splits, deduplication and id lookup: the same on every platform and in every version.
+//! The one hash behind splits, deduplication and id lookup: the same on every platform and in every
+//! version.
 
 /// FNV-1a in 64 bits over eight-byte words, finished with SplitMix64's mixer.
 ///
-/// Not cryptographic: someone who chooses the ids can choose the collisions, which costs them time or a dropped duplicate, nothing more.
+/// Not cryptographic: someone who chooses the ids can choose the collisions, which costs them time
+/// or a dropped duplicate, nothing more.
 pub(crate) fn hash_bytes(bytes: &[u8]) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01B3;
     let mut hash = 0xCBF2_9CE4_8422_2325_u64 ^ bytes.len() as u64;
@@ -39,7 +41,8 @@ mod tests {
 
     #[test]
     fn values_are_fixed_forever() {
-        // Made by a second implementation, in Python integers. A change would move users between splits that people have published results on.
+        // Made by a second implementation, in Python integers. A change would move users between
+        // splits that people have published results on.
         assert_eq!(hash_bytes(b""), 0xC381_7C01_6BA4_FF30);
         assert_eq!(hash_bytes(b"user-1"), 0xA5DC_4D66_AA43_5DE2);
         assert_eq!(hash_bytes(b"a longer user id"), 0xFD4D_6B1D_13F0_0612);

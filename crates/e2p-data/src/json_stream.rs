@@ -1,7 +1,8 @@
 //! Large JSON documents, element by element: an array, or an object of arrays and single values.
 //!
-//! Only the outer brackets are followed here; an element is cut out as text with its place and parsed on its own, so one bad element does not hide the
-//! next, and every error has its line and column in the file.
+//! Only the outer brackets are followed here; an element is cut out as text with its place and
+//! parsed on its own, so one bad element does not hide the next, and every error has its line and
+//! column in the file.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use crate::error::{DataError, Problem, Result};
+use crate::json;
 use crate::lines::Problems;
 
 /// A place in a file, both counted from one; columns are bytes.
@@ -40,30 +42,29 @@ pub(crate) struct Piece<'a> {
 impl Piece<'_> {
     /// The piece as a value, or what is wrong with it.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> std::result::Result<T, Problem> {
-        serde_json::from_str(self.text).map_err(|error| {
-            // serde_json counts within the piece, and ends its message with that.
-            let (line, column) = (error.line().max(1) as u64, error.column().max(1));
-            let column = if line == 1 {
-                self.place.column + column - 1
+        json::read(self.text, false).map_err(|fault| {
+            // The fault's place is within the piece.
+            let column = if fault.line == 1 {
+                self.place.column + fault.column - 1
             } else {
-                column
+                fault.column
             };
-            let message = error.to_string();
-            let found = message.split(" at line ").next().unwrap_or(&message);
-            Problem::byte(
-                self.place.line + line - 1,
-                column,
-                found,
-                "JSON of the documented form",
-            )
+            let line = self.place.line + fault.line as u64 - 1;
+            Problem::byte(line, column, fault.found, fault.expected)
         })
+    }
+
+    /// The piece as it is written.
+    pub(crate) fn text(&self) -> &str {
+        self.text
     }
 }
 
 /// Takes one piece; problems that do not end the reading go to the collection.
 type Take<'f> = &'f mut dyn FnMut(&Piece<'_>, &mut Problems) -> Result<()>;
 
-/// Gives every piece of the document in `reader` to `take`. A piece longer than `max_bytes` is a problem and is passed over without being held.
+/// Gives every piece of the document in `reader` to `take`. A piece longer than `max_bytes` is a
+/// problem and is passed over without being held.
 pub(crate) fn for_each(
     path: &Path,
     reader: impl Read,
@@ -111,9 +112,8 @@ impl<R: Read> Scanner<'_, R> {
                 return Err(self.unexpected(byte, problems, "a key in quotes"));
             }
             self.value(problems)?;
-            let key: String = serde_json::from_slice(&self.text).map_err(|error| {
-                problems.fatal(start.problem(error.to_string(), "a key in quotes"))
-            })?;
+            let key: String = serde_json::from_slice(&self.text)
+                .map_err(|_| problems.fatal(start.problem("what is no text", "a key in quotes")))?;
             match self.next_byte(problems, "`:`")? {
                 b':' => {}
                 other => return Err(self.unexpected_before(other, problems, "`:`")),
@@ -183,7 +183,8 @@ impl<R: Read> Scanner<'_, R> {
         outcome
     }
 
-    /// Reads one value into `text`, as long as it fits, and returns its length. It ends before the `,`, `]`, `}` or `:` that follows it.
+    /// Reads one value into `text`, as long as it fits, and returns its length. It ends before the
+    /// `,`, `]`, `}` or `:` that follows it.
     fn value(&mut self, problems: &mut Problems) -> Result<usize> {
         self.text.clear();
         let mut length = 0;
@@ -382,7 +383,7 @@ mod tests {
         assert!(message("{\"a\" 1}").contains("expected"));
         assert!(message("[1}").contains("column 3: found `}`, expected `,` or `]`"));
         assert!(message("{a: 1}").contains("column 2: found `a`, expected a key in quotes"));
-        assert!(message("[\"\u{e9}\", 1, ]").contains("column 11: found EOF"));
+        assert!(message("[\"\u{e9}\", 1, ]").contains("column 11: found an end too soon"));
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! Text files line by line: bounded, decoded, counted, with the bad lines collected.
 //!
-//! A line longer than the limit is a problem of that line and is skipped without being held in memory, so a file that is one endless line costs no
-//! more than the limit.
+//! A line longer than the limit is a problem of that line and is skipped without being held in
+//! memory, so a file that is one endless line costs no more than the limit.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, MAX_PROBLEMS, Problem, Result};
+use crate::unpack::Unpacked;
 
-/// Longest line, or quoted record over several lines, that is read unless an option says otherwise: 16 MiB.
+/// Longest line, or quoted record over several lines, that is read unless an option says otherwise:
+/// 16 MiB.
 pub const MAX_LINE_BYTES: usize = 16 << 20;
 
 const BUFFER_BYTES: usize = 1 << 18;
@@ -50,7 +52,8 @@ impl Problems {
         }
     }
 
-    /// Adds a problem after which the file makes no sense, and returns the error with all problems so far.
+    /// Adds a problem after which the file makes no sense, and returns the error with all problems
+    /// so far.
     pub fn fatal(&mut self, problem: Problem) -> DataError {
         self.found.push(problem);
         self.take(false)
@@ -90,9 +93,13 @@ pub(crate) enum Step {
 }
 
 /// Reads one file line by line.
-pub struct LineReader<R = File> {
+///
+/// A file packed with gzip or zstd is unpacked on the way. Lines end with `\n` or `\r\n`; in a file
+/// whose beginning has no `\n` they end with `\r`.
+pub struct LineReader<R: Read = File> {
     path: PathBuf,
-    reader: BufReader<R>,
+    reader: BufReader<Unpacked<R>>,
+    line_break: Option<u8>,
     encoding: Encoding,
     max_bytes: usize,
     raw: Vec<u8>,
@@ -113,10 +120,11 @@ impl LineReader<File> {
 impl<R: Read> LineReader<R> {
     /// Reads `reader`, which errors will call `path`.
     pub fn new(path: &Path, reader: R, encoding: Encoding, max_bytes: usize) -> Self {
-        let reader = BufReader::with_capacity(BUFFER_BYTES, reader);
+        let reader = BufReader::with_capacity(BUFFER_BYTES, Unpacked::new(reader));
         Self {
             path: path.to_owned(),
             reader,
+            line_break: None,
             encoding,
             max_bytes,
             raw: Vec::new(),
@@ -146,12 +154,14 @@ impl<R: Read> LineReader<R> {
         &self.text
     }
 
-    /// Whether the current line is the last one and lacks its line break, as in a file that was cut off.
+    /// Whether the current line is the last one and lacks its line break, as in a file that was cut
+    /// off.
     pub fn is_cut_off(&self) -> bool {
         !self.ended
     }
 
-    /// Moves to the next line; false at the end of the file. Lines that cannot be read go to `problems` and are passed over.
+    /// Moves to the next line; false at the end of the file. Lines that cannot be read go to
+    /// `problems` and are passed over.
     pub fn advance(&mut self, problems: &mut Problems) -> Result<bool> {
         loop {
             match self.step()? {
@@ -176,7 +186,8 @@ impl<R: Read> LineReader<R> {
                 break;
             }
             any = true;
-            let line_break = memchr::memchr(b'\n', buffer);
+            let line_break = *self.line_break.get_or_insert_with(|| ending(buffer));
+            let line_break = memchr::memchr(line_break, buffer);
             let taken = line_break.unwrap_or(buffer.len());
             length += taken;
             if length <= self.max_bytes {
@@ -220,13 +231,13 @@ impl<R: Read> LineReader<R> {
                     "UTF-8 text",
                 ));
             }
-            if bytes.starts_with(&[0x1F, 0x8B]) || bytes.starts_with(b"PK\x03\x04") {
-                return Step::Bad(Problem::byte(
-                    1,
-                    1,
-                    "a compressed file",
-                    "UTF-8 text (unpack it first)",
-                ));
+            if bytes.starts_with(b"PK\x03\x04") {
+                let expected = "UTF-8 text (unpack it first; gzip and zstd are read as they are)";
+                return Step::Bad(Problem::byte(1, 1, "a zip archive", expected));
+            }
+            if bytes.starts_with(b"PAR1") {
+                let expected = "UTF-8 text (a Parquet file is read if its name ends in `.parquet`)";
+                return Step::Bad(Problem::byte(1, 1, "a Parquet file", expected));
             }
             bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         }
@@ -244,6 +255,16 @@ impl<R: Read> LineReader<R> {
                 Step::Bad(Problem::byte(self.number, at + 1, found, "UTF-8 text"))
             }
         }
+    }
+}
+
+/// The byte that ends the lines of a file that begins so.
+fn ending(start: &[u8]) -> u8 {
+    let inside = &start[..start.len() - 1];
+    if memchr::memchr(b'\n', start).is_none() && memchr::memchr(b'\r', inside).is_some() {
+        b'\r'
+    } else {
+        b'\n'
     }
 }
 
@@ -271,6 +292,15 @@ mod tests {
         verdict.unwrap();
         let texts: Vec<_> = lines.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(texts, ["a", "b", "", "c"]);
+    }
+
+    #[test]
+    fn lines_of_old_macs_end_with_a_carriage_return() {
+        let (lines, verdict) = read(b"a,b\r1,2\r", Encoding::Utf8, 10);
+        verdict.unwrap();
+        assert_eq!(lines, [(1, "a,b".to_owned()), (2, "1,2".to_owned())]);
+        let (lines, _) = read(b"a\rb\nc", Encoding::Utf8, 10);
+        assert_eq!(lines[0].1, "a\rb");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-/// Receives progress. Every method does nothing by default, and `()` is the observer that ignores everything.
+/// Receives progress. Every method does nothing by default, and `()` is the observer that ignores
+/// everything.
 pub trait Observer {
     /// An input is about to be read.
     fn input(&mut self, _file: &Path) {}

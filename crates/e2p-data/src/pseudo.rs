@@ -1,7 +1,8 @@
-//! Made-up users: profiles that say what an answer says.
+//! Pseudo-users: profiles that say what an answer says.
 //!
-//! A data set has few users, and a projector learns them by heart. A made-up user takes the place of an example's own: one statement of the answer
-//! itself, among statements of others. So there are as many users as examples and more, each with something to find in its embedding, and what the
+//! A data set has few users, and a projector learns them by heart. A pseudo-user takes the place of
+//! an example's own: one statement of the answer itself, among statements of others. So there are
+//! as many users as examples and more, each with something to find in its embedding, and what the
 //! projector learns holds for people it has not met. Ours; measured in `docs/RESULTS.md`.
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::example::{Example, UserRecord};
 
-/// What made-up users are made of: the training examples and all profiles.
+/// What pseudo-users are made of: the training examples and all profiles.
 #[derive(Debug, Default)]
 pub(crate) struct PseudoUsers {
     examples: Vec<Example>,
@@ -20,7 +21,8 @@ pub(crate) struct PseudoUsers {
 }
 
 impl PseudoUsers {
-    /// Remembers a training example, unless its answer is the name of an item, which states nothing.
+    /// Remembers a training example, unless its answer is the name of an item, which states
+    /// nothing.
     pub(crate) fn example(&mut self, example: &Example) {
         if example.item.is_none() {
             self.examples.push(Example {
@@ -38,11 +40,12 @@ impl PseudoUsers {
         }
     }
 
-    /// `rounds` made-up users for every training example whose user has a profile and whose answer states something, each with the example
-    /// as theirs.
+    /// `rounds` pseudo-users for every training example whose user has a profile and whose answer
+    /// states something, each with the example as theirs.
     ///
-    /// A made-up profile is as long as the user's own. One of its texts, in a random place, is a statement of the answer; each of the others comes
-    /// with equal chance from the profiles or from the answers of the training examples, so that nothing of other splits enters.
+    /// Their profile is as long as the user's own. One of its texts, in a random place, is a
+    /// statement of the answer; each of the others comes with equal chance from the profiles or
+    /// from the answers of the training examples, so that nothing of other splits enters.
     pub(crate) fn make(
         &self,
         rounds: u32,

@@ -7,7 +7,8 @@ const SMALLEST: usize = 64;
 
 /// A set of 60-bit hashes with four flags each, in one open-addressing table.
 ///
-/// Two things with the same 60 bits are taken for one: among five million that happens once in a hundred thousand runs, and costs one line.
+/// Two things with the same 60 bits are taken for one: among five million that happens once in a
+/// hundred thousand runs, and costs one line.
 #[derive(Debug)]
 pub(crate) struct Seen {
     /// `0` is free.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::example::Split;
-use crate::prepare::Sink;
+use crate::sink::Sink;
 
 /// Where a data set comes from and what its owners ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -23,6 +23,28 @@ pub struct SourceInfo {
     pub use_limits: &'static str,
 }
 
+/// Which of [`PrepareOptions`](crate::PrepareOptions) a source can follow; the others are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// Its answers speak of the user, so that pseudo-users can be made of them.
+    pub pseudo_users: bool,
+    /// Its examples can have times.
+    pub times: bool,
+    /// Its files can be of one split each.
+    pub files_of_splits: bool,
+}
+
+impl Default for Abilities {
+    /// Everything.
+    fn default() -> Self {
+        Self {
+            pseudo_users: true,
+            times: true,
+            files_of_splits: true,
+        }
+    }
+}
+
 /// A loader with its inputs and options.
 pub trait Source {
     /// Where the data come from.
@@ -33,6 +55,11 @@ pub trait Source {
 
     /// Its options, for `dataset.json`.
     fn options(&self) -> serde_json::Map<String, serde_json::Value>;
+
+    /// Which options of every preparation it can follow.
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
 
     /// Reads the inputs, giving users, items and examples to `sink` as they come.
     fn read(&self, sink: &mut Sink<'_>) -> Result<()>;
@@ -48,7 +75,8 @@ pub struct Input {
 }
 
 impl Input {
-    /// A file whose name says its split if a part of it is `train`, `valid`, `validation`, `val`, `dev` or `test`.
+    /// A file whose name says its split if a part of it is `train`, `valid`, `validation`, `val`,
+    /// `dev` or `test`.
     pub fn new(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref();
         let name = path

@@ -1,7 +1,8 @@
 //! Which split an example belongs to: by what its file says, by its user, or by its time.
 //!
-//! By user means by a hash of seed and user id, so the same user falls into the same split on every machine, in any order of lines, and however many
-//! other users there are. Shares are therefore met in expectation, not exactly.
+//! By user means by a hash of seed and user id, so the same user falls into the same split on every
+//! machine, in any order of lines, and however many other users there are. Shares are therefore met
+//! in expectation, not exactly.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,8 @@ pub struct SplitOptions {
     pub valid: f64,
     /// Share of the users for the test, where users decide.
     pub test: f64,
-    /// Share of the users of a given *train* file that go to validation instead: for sources that come without a validation file.
+    /// Share of the users of a given *train* file that go to validation instead: for sources that
+    /// come without a validation file.
     pub valid_from_train: f64,
     /// Another seed makes another split by user.
     pub seed: u64,
@@ -91,6 +93,13 @@ impl SplitOptions {
         share("valid", self.valid)?;
         share("test", self.test)?;
         share("valid-from-train", self.valid_from_train)?;
+        if self.valid_from_train > 0.0 && self.rule != SplitRule::Source {
+            return Err(DataError::InvalidOption {
+                option: "valid-from-train",
+                found: format!("{} with another rule", self.valid_from_train),
+                expected: "0 where users or times decide",
+            });
+        }
         if self.valid + self.test >= 1.0 {
             let found = format!("{} with `test` {}", self.valid, self.test);
             return Err(DataError::InvalidOption {

@@ -1,11 +1,13 @@
 //! Turns lower-cased, pre-tokenised text back into writing.
 //!
-//! Persona-Chat is distributed as `i am from new york , and i love my dog . do you ?`. A language model has hardly seen such text: `chat-3m` reads the
-//! repaired form at 5.5 nats a token instead of 8.5. The rules are few on purpose, and where one is unsure the text stays as it is.
+//! Persona-Chat is distributed as `i am from new york , and i love my dog . do you ?`. A language
+//! model has hardly seen such text: `chat-3m` reads the repaired form at 5.5 nats a token instead
+//! of 8.5. The rules are few on purpose, and where one is unsure the text stays as it is.
 
 use crate::hash::{hash_bytes, mix};
 
-/// Lower-case words that English always writes with a capital. Words that are also common nouns or verbs (may, march, turkey, apple) are not here.
+/// Lower-case words that English always writes with a capital. Words that are also common nouns or
+/// verbs (may, march, turkey, apple) are not here.
 const NAMES: &[&str] = &[
     "africa",
     "african",
@@ -156,7 +158,8 @@ const SPELLED: &[(&str, &str)] = &[
 /// Endings that a tokenizer split from their word.
 const JOINED_ENDINGS: &[&str] = &["n't", "'s", "'m", "'re", "'ve", "'d", "'ll"];
 
-/// Words before which a lone letter or two are the rest of a contraction whose apostrophe was lost, as in the CSV of Persona-Chat's dialogues.
+/// Words before which a lone letter or two are the rest of a contraction whose apostrophe was lost,
+/// as in the CSV of Persona-Chat's dialogues.
 const LOST_APOSTROPHES: &[(&str, &[&str])] = &[
     ("m", &["i"]),
     (
@@ -175,7 +178,8 @@ const LOST_APOSTROPHES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Whether `next` goes on with `word` behind an apostrophe that was lost; a lone `s` does so behind every word.
+/// Whether `next` goes on with `word` behind an apostrophe that was lost; a lone `s` does so behind
+/// every word.
 fn lost_apostrophe(word: &str, next: &str) -> bool {
     let next = next.trim_end_matches(['.', ',', '!', '?', ';', ':']);
     if next == "s" {
@@ -186,7 +190,8 @@ fn lost_apostrophe(word: &str, next: &str) -> bool {
         .any(|(ending, words)| *ending == next && words.contains(&word))
 }
 
-/// Capitals at sentence starts, for the pronoun *I* and for names that are always written so; no space before punctuation; contractions joined, with the apostrophe where it was lost.
+/// Capitals at sentence starts, for the pronoun *I* and for names that are always written so; no
+/// space before punctuation; contractions joined, with the apostrophe where it was lost.
 ///
 /// ```
 /// let text = e2p_data::text::restore("i am from new york , and i love my dog . do you ?");
@@ -300,11 +305,11 @@ const CONTRACTIONS: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
-/// Contracts `percent` of the pairs such as *I am* and *do not*, chosen by a hash of the text and the place in it: the same sentence is always
-/// written the same way.
+/// Contracts `percent` of the pairs such as *I am* and *do not*, chosen by a hash of the text and
+/// the place in it: the same sentence is always written the same way.
 ///
-/// The CSV of Persona-Chat's dialogues has hardly a contraction, ParlAI's files have them in about half of these places (and none of *it's*, *you're*,
-/// *what's*, which are left alone here).
+/// The CSV of Persona-Chat's dialogues has hardly a contraction, ParlAI's files have them in about
+/// half of these places (and none of *it's*, *you're*, *what's*, which are left alone here).
 ///
 /// ```
 /// assert_eq!(e2p_data::text::contract("I am sure I do not.", 100), "I'm sure I don't.");

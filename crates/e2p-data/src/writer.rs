@@ -90,7 +90,8 @@ impl DataDirWriter {
         }
     }
 
-    /// Writes `dataset.json` with the true counts and format version, and puts the directory in its place.
+    /// Writes `dataset.json` with the true counts and format version, and puts the directory in its
+    /// place.
     pub fn finish(self, mut info: DatasetInfo) -> Result<DataDir> {
         info.counts = self.counts();
         info.format_version = FORMAT_VERSION;

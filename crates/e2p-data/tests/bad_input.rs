@@ -1,4 +1,5 @@
-//! Every way in which an input can be bad ends in an error that names file, line and column, and leaves nothing half-written.
+//! Every way in which an input can be bad ends in an error that names file, line and column, and
+//! leaves nothing half-written.
 #![allow(clippy::unwrap_used)]
 
 #[path = "shared/files.rs"]
@@ -47,7 +48,7 @@ fn persona_chat_names_what_is_wrong() {
         ("a.csv", b",Persona,chat\n0,i like tea.,\"hi\nhello", "line 2, column 3: found a quoted cell that begins here"),
         ("a.json", b"{\"train\": [{\"personality\": [\"i\"], \"utterances\": []}]}", "line 1, column 12: found no utterances in conversation 1 of `train`"),
         ("a.json", b"{\"train\": [{\"personality\": [\"i\"],\n\"utterances\": [{\"history\": [\"a\"], \"candidates\": []}]}]}", "found no candidates in conversation 1"),
-        ("a.json", b"{\"train\": [{\"personality\": [\"i\"],\n\"utterances\": 3}]}", "line 2, column 15: found invalid type: integer `3`"),
+        ("a.json", b"{\"train\": [{\"personality\": [\"i\"],\n\"utterances\": 3}]}", "line 2, column 15: found the number `3`, expected a list"),
         ("a.json", b"{\"train\": [{\"personality\": [\"i", "line 1, column 31: found the end of the file"),
         ("a.bin", b"\x7fELF", "is not an input of `personachat`"),
     ];
@@ -110,7 +111,7 @@ fn a_bad_input_replaces_nothing() {
     let before = fs::read(out.join("dataset.json")).unwrap();
     let message = run("bad.jsonl").unwrap_err().to_string();
     assert!(
-        message.contains("line 2, column 2: found expected"),
+        message.contains("line 2, column 2: found `nonsense`, expected a JSON object"),
         "{message}"
     );
     assert_eq!(fs::read(out.join("dataset.json")).unwrap(), before);
@@ -141,7 +142,15 @@ fn missing_and_empty_inputs_are_named() {
         vec![Input::new(compressed.path().join("a.jsonl"))],
         JsonlOptions::default(),
     );
-    assert!(refusal(&source).contains("line 1, column 1: found a compressed file"));
+    let message = refusal(&source);
+    assert!(
+        message.contains("cannot read") && message.contains("a.jsonl"),
+        "{message}"
+    );
+    fs::write(compressed.path().join("a.jsonl"), b"PK\x03\x04").unwrap();
+    assert!(refusal(&source).contains("line 1, column 1: found a zip archive"));
+    fs::write(compressed.path().join("a.jsonl"), b"PAR1").unwrap();
+    assert!(refusal(&source).contains("line 1, column 1: found a Parquet file"));
 }
 
 /// 100 MB without a line break, in every format: refused without being held in memory.
@@ -205,7 +214,8 @@ fn peak_kib() -> u64 {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Lines made of the format's own pieces, in any order: an error or a valid directory, never a panic.
+    /// Lines made of the format's own pieces, in any order: an error or a valid directory, never a
+    /// panic.
     #[test]
     fn any_dialogue_text_is_survived(lines in prop::collection::vec("([1-4] |)(your persona: |partner's persona: |)[a-c .]{0,4}(\t[a-c ]{0,3}){0,4}(\\|[a-c])?", 0..8)) {
         let directory = files(&[("a.txt", &lines.join("\n"))]);

@@ -188,7 +188,7 @@ fn damage_is_named_with_its_place() {
     );
     fs::write(&train, whole.replace("\"user\":\"u2\"", "\"user\":2")).unwrap();
     assert!(
-        error().contains("line 2, column 9: found invalid type: integer `2`"),
+        error().contains("line 2, column 9: found the number `2`, expected a text"),
         "{}",
         error()
     );

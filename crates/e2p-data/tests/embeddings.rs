@@ -180,7 +180,8 @@ fn json_lines_are_read() {
     );
     fs::write(&path, line("anna", "1, 2") + &line("björn", "1, null")).unwrap();
     assert!(
-        error(&path).contains("row 2: found NaN at position 2 of user `björn`"),
+        error(&path)
+            .contains("found nothing at position 2 in `embedding`, expected a list of numbers"),
         "{}",
         error(&path)
     );
@@ -273,7 +274,7 @@ fn parquet_is_read() {
     );
     fs::write(&path, b"PAR1 and then nothing").unwrap();
     assert!(
-        error(&path).contains("expected a complete parquet file"),
+        error(&path).contains("expected a complete Parquet file"),
         "{}",
         error(&path)
     );
@@ -434,7 +435,8 @@ fn ids_that_are_numbers_are_texts_everywhere() {
     assert_eq!(embeddings.ids().collect::<Vec<_>>(), ["7", "8"]);
     fs::write(&path, "{\"user\": [7], \"embedding\": [1, 2]}\n").unwrap();
     assert!(
-        error(&path).contains("expected an id, a text or a number"),
+        error(&path)
+            .contains("found a list in `user`, expected a user id, a text or a whole number"),
         "{}",
         error(&path)
     );

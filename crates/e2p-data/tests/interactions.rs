@@ -357,7 +357,7 @@ fn events_name_what_is_wrong() {
         InteractionsOptions::default(),
     ));
     assert!(
-        message.contains("expected a complete parquet file"),
+        message.contains("expected a complete Parquet file"),
         "{message}"
     );
     let directory = files(&[("e.xlsx", "x")]);
@@ -374,7 +374,8 @@ fn events_name_what_is_wrong() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Whoever took whatever: nothing held out is in a history, and nobody has more held out than one each.
+    /// Whoever took whatever: nothing held out is in a history, and nobody has more held out than
+    /// one each.
     #[test]
     fn what_is_held_out_is_nowhere_else(seed: u64, timed: bool, events in prop::collection::vec((0..5_u8, 0..9_u8, 0..4_u8), 3..60)) {
         let mut text = String::from("user,item,weight,time\n");

@@ -147,10 +147,12 @@ fn splits_go_by_user_or_by_time() {
         .collect();
     let directory = lamp("LaMP_7", &questions.join(","), &golds.join(","));
     let with = |rule| {
+        // Shares count where users decide, and are refused elsewhere.
+        let share = if rule == SplitRule::User { 0.3 } else { 0.1 };
         let split = SplitOptions {
             rule,
-            valid: 0.3,
-            test: 0.3,
+            valid: share,
+            test: share,
             ..Default::default()
         };
         let options = PrepareOptions {
@@ -214,12 +216,12 @@ fn lamp_names_what_is_wrong() {
         (
             r#"{"id": "20", "input": "x"}"#.into(),
             "train_questions.json",
-            "line 1, column 27: found missing field `profile`",
+            "line 1, column 27: found no `profile`",
         ),
         (
             r#"{"id": 20, "input": "x", "profile": []}"#.into(),
             "train_questions.json",
-            "line 1, column 10: found invalid type: integer `20`",
+            "line 1, column 10: found the number `20`",
         ),
         (
             QUESTION.replace("\"tag\": \"action\"", "\"label\": \"action\""),
@@ -271,7 +273,7 @@ fn lamp_names_what_is_wrong() {
     let directory = lamp("LaMP_2", &many.join(",\n"), GOLD);
     let message = refusal(&source(&directory));
     assert!(
-        message.matches("missing field").count() == 20 && message.contains("line 20, column 12"),
+        message.matches("found no `").count() == 20 && message.contains("line 20, column 12"),
         "{message}"
     );
     // Cut off in the middle.
@@ -449,13 +451,16 @@ fn jsonl_names_what_is_wrong() {
         ),
         (
             r#"{"user": "a", "prompt": "p", "target": "t", "time": NaN}"#,
-            "line 1, column 53: found expected value",
+            "line 1, column 53: found `NaN`, which JSON does not have",
         ),
         (
             r#"{"user": "a"}"#,
             "found a user and nothing else in `user`",
         ),
-        (r#"["a"]"#, "line 1, column"),
+        (
+            r#"["a"]"#,
+            "line 1, column 1: found a JSON list, expected one object a line",
+        ),
         (
             "{\"item\": \"i\", \"text\": \"T\"}\n{\"item\": \"i\", \"text\": \"T\"}",
             "line 2, column 2: found item `i` again in `item`",
@@ -466,7 +471,7 @@ fn jsonl_names_what_is_wrong() {
         ),
         (
             "user,prompt,target\na,p,t\n",
-            "line 1, column 1: found expected value, expected a JSON object",
+            "line 1, column 1: found `user`, expected a JSON object",
         ),
     ];
     for (lines, expected) in cases {
@@ -510,7 +515,7 @@ proptest! {
 }
 
 #[test]
-fn made_up_users_join_the_training_split_alone() {
+fn pseudo_users_join_the_training_split_alone() {
     let lines = r#"{"user": "a", "profile": ["I have dogs.", "I sing."]}
 {"user": "b", "profile": ["I ski."]}
 {"user": "a", "prompt": "Hi.", "target": "My dogs bark a lot.", "split": "train"}
@@ -551,7 +556,7 @@ fn made_up_users_join_the_training_split_alone() {
         assert!(made_up.profile.contains(&train[0].target));
         assert!(!made_up.profile.iter().any(|text| text.contains("ski")));
     }
-    assert_eq!(data.info().notes["examples of made-up users"], 2);
+    assert_eq!(data.info().notes["examples of pseudo-users"], 2);
     let error = prepared(&source("bare.jsonl"), &options).unwrap_err();
     assert!(error.to_string().contains("pseudo-users"), "{error}");
 }

@@ -1,4 +1,5 @@
-//! PENS and MIND on hand-written files with the quirks of the real ones, and PENS on a made-up world.
+//! PENS and MIND on hand-written files with the quirks of the real ones, and PENS on a made-up
+//! world.
 #![allow(clippy::unwrap_used)]
 
 #[path = "shared/files.rs"]

@@ -1,4 +1,5 @@
-//! The real Persona-Chat files, where they are beside the workspace; the counts are those of their documentation.
+//! The real Persona-Chat files, where they are beside the workspace; the counts are those of their
+//! documentation.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod shared;

@@ -6,11 +6,11 @@
 
 use std::path::PathBuf;
 
+use e2p_data::world::{World, WorldSize};
 use e2p_model::LoadOptions;
 use e2p_train::burn::tensor::Device;
 use e2p_train::{
-    EvalOptions, Inputs, PretrainRecipe, Recipe, Silent, Start, World, WorldSize, evaluate,
-    pretrain, train,
+    EvalOptions, Inputs, PretrainRecipe, Recipe, Silent, Start, evaluate, pretrain, train,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -22,7 +22,6 @@ mod scoring;
 mod toml_keys;
 mod trainer;
 mod users;
-mod world;
 
 pub use burn;
 
@@ -44,4 +43,3 @@ pub use run_dir::{MetricsLine, RunDir};
 pub use scoring::row_nlls;
 pub use trainer::{Start, TrainSummary, train};
 pub use users::UserTable;
-pub use world::{D_USER, World, WorldSize};

@@ -4,9 +4,8 @@
 mod common;
 
 use common::{Small, open};
-use e2p_train::{
-    Condition, EvalOptions, PretrainRecipe, Silent, Start, WorldSize, evaluate, train,
-};
+use e2p_data::world::WorldSize;
+use e2p_train::{Condition, EvalOptions, PretrainRecipe, Silent, Start, evaluate, train};
 
 #[test]
 fn training_helps_strangers_and_only_with_their_own_embedding() {

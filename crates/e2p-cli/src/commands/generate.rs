@@ -140,7 +140,7 @@ pub(crate) fn run(
         .input
         .as_ref()
         .expect("clap requires a prompt or an input");
-    let lines = lines::read::<GenerateLine>(path)?;
+    let lines = lines::read::<GenerateLine>(path, &["user"])?;
     let personal = open()?;
     let mut errors = LineErrors::new(path);
     let mut items = Vec::with_capacity(lines.len());

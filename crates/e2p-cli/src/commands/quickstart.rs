@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
+use e2p_data::world::{World, WorldSize};
 use e2p_prefix::Method;
-use e2p_train::{EvalOptions, PretrainRecipe, Recipe, Start, World, WorldSize};
+use e2p_train::{EvalOptions, PretrainRecipe, Recipe, Start};
 
 use crate::args::GlobalArgs;
 use crate::commands::{eval, pretrain, train};

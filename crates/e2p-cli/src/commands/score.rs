@@ -72,7 +72,7 @@ pub(crate) fn run(
     global: &GlobalArgs,
     output: &mut Output,
 ) -> anyhow::Result<()> {
-    let lines = lines::read::<ScoreLine>(&args.input)?;
+    let lines = lines::read::<ScoreLine>(&args.input, &["user"])?;
     let backbone = &args.backbone.backbone;
     let personal = Personal::open(backbone, &args.prompting, &args.personal, global)?;
 

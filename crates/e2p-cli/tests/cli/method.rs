@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use e2p_data::world::{World, WorldSize};
 use e2p_train::burn::tensor::Device;
-use e2p_train::{PretrainRecipe, World, WorldSize, pretrain};
+use e2p_train::{PretrainRecipe, pretrain};
 use serde_json::Value;
 
 use crate::support::{e2p, golden, shown, stdout};

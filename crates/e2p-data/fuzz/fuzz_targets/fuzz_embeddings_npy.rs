@@ -1,4 +1,5 @@
-//! Any bytes as a numpy file and behind its last zero byte as ids: an error, or rows that can be asked for.
+//! Any bytes as a numpy file and behind its last zero byte as ids: an error, or rows that can be
+//! asked for.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! What every target does with its bytes: files in one directory of the process, then a preparation that must end in an error or a valid directory.
+//! What every target does with its bytes: files in one directory of the process, then a preparation
+//! that must end in an error or a valid directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +34,8 @@ pub fn two(bytes: &[u8]) -> (&[u8], &[u8]) {
     (first, rest.get(1..).unwrap_or_default())
 }
 
-/// Prepares: an error says something and lists no more problems than promised; a directory that was written is valid.
+/// Prepares: an error says something and lists no more problems than promised; a directory that was
+/// written is valid.
 pub fn check(source: Result<impl Source, DataError>) {
     let options = PrepareOptions {
         overwrite: Overwrite::Replace,
@@ -49,4 +51,14 @@ pub fn check(source: Result<impl Source, DataError>) {
             assert!(!error.to_string().is_empty());
         }
     }
+}
+
+/// The fuzzer ends at any panic; those of the Parquet reader become errors and are let pass.
+pub fn let_caught_panics_pass() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !e2p_data::is_catching_panics() {
+            hook(info);
+        }
+    }));
 }

@@ -1,7 +1,8 @@
 //! Sums over short vectors, in what registers the processor has.
 //!
-//! Everything is generic over pulp's `Simd`, which brings the instructions that the compiler may not assume, above all fused multiply-add. Four vectors
-//! go side by side, so that sums do not wait for each other and the common operand is loaded once.
+//! Everything is generic over pulp's `Simd`, which brings the instructions that the compiler may
+//! not assume, above all fused multiply-add. Four vectors go side by side, so that sums do not wait
+//! for each other and the common operand is loaded once.
 
 use pulp::{Simd, WithSimd};
 

@@ -72,7 +72,8 @@ pub struct InteractionMatrix {
 }
 
 impl InteractionMatrix {
-    /// The histories of a data directory, which never have what is held out, and the items that its `valid` and `test` examples hold out.
+    /// The histories of a data directory, which never have what is held out, and the items that its
+    /// `valid` and `test` examples hold out.
     ///
     /// Users without a history have no row.
     pub fn from_data_dir(data: &DataDir) -> Result<Self> {

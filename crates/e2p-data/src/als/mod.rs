@@ -1,9 +1,11 @@
 //! Matrix factorization for implicit feedback by alternating least squares.
 //!
-//! Hu, Koren, Volinsky: Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008. Every pair of user and item has a preference, one if they met
-//! and zero if not, and a confidence, `1 + alpha·w` with `w` the weight or its logarithm. Rows are solved in parallel by a few steps of conjugate gradient
-//! that start from the row's last value (Takács, Pilászy, Tikk: Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative
-//! Filtering, RecSys 2011). Rows do not depend on each other, so the result is the same with any number of threads.
+//! Hu, Koren, Volinsky: Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008. Every
+//! pair of user and item has a preference, one if they met and zero if not, and a confidence,
+//! `1 + alpha·w` with `w` the weight or its logarithm. Rows are solved in parallel by a few steps
+//! of conjugate gradient that start from the row's last value (Takács, Pilászy, Tikk: Applications
+//! of the Conjugate Gradient Method for Implicit Feedback Collaborative Filtering, RecSys 2011).
+//! Rows do not depend on each other, so the result is the same with any number of threads.
 
 mod kernels;
 mod matrix;
@@ -181,7 +183,8 @@ fn confidence(weight: f32, options: &AlsOptions) -> f32 {
         }
 }
 
-/// `rowsᵀ·rows + regularization·I`, summed over blocks of fixed size in fixed order, so that threads do not change it.
+/// `rowsᵀ·rows + regularization·I`, summed over blocks of fixed size in fixed order, so that
+/// threads do not change it.
 fn gram(rows: &[f32], dim: usize, regularization: f32) -> Vec<f32> {
     const BLOCK: usize = 4096;
     let blocks: Vec<DMatrix<f32>> = rows

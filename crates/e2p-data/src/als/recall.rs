@@ -9,7 +9,8 @@ use super::kernels::Scores;
 use super::{Factors, InteractionMatrix};
 use crate::example::Split;
 
-/// Share of held-out items that stand among the first `k`, over all items that are not in the user's history.
+/// Share of held-out items that stand among the first `k`, over all items that are not in the
+/// user's history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldOutRecall {
     /// How many first places count.
@@ -22,7 +23,8 @@ pub struct HeldOutRecall {
     pub popularity: f64,
 }
 
-/// Ranks the full catalogue for every held-out pair of `split`; ties count against the held-out item.
+/// Ranks the full catalogue for every held-out pair of `split`; ties count against the held-out
+/// item.
 pub fn held_out_recall(
     factors: &Factors,
     matrix: &InteractionMatrix,

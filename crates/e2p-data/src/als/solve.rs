@@ -1,7 +1,9 @@
 //! One side of the alternation: every row's least-squares problem, given the other side.
 //!
-//! For a row with columns `i` of confidence `1 + c_i` the system is `(G + Σ c_i y_i y_iᵀ) x = Σ (1 + c_i) y_i`, where `G` is the other side's Gram matrix
-//! with the regularization on its diagonal. It is never formed: conjugate gradient needs only its product with a vector.
+//! For a row with columns `i` of confidence `1 + c_i` the system is
+//! `(G + Σ c_i y_i y_iᵀ) x = Σ (1 + c_i) y_i`, where `G` is the other side's Gram matrix with the
+//! regularization on its diagonal. It is never formed: conjugate gradient needs only its product
+//! with a vector.
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;

@@ -1,7 +1,9 @@
-//! Embeddings of a new version of a space, mapped to the old one, so that an adapter trained on the old one goes on being used.
+//! Embeddings of a new version of a space, mapped to the old one, so that an adapter trained on the
+//! old one goes on being used.
 //!
-//! Both maps are fitted to the users that both files know: a rotation with one scale (orthogonal Procrustes, Schönemann 1966), which keeps all
-//! angles and fits a model trained anew with another seed, and an affine map by ridge regression, which also fits another model. Only sums of
+//! Both maps are fitted to the users that both files know: a rotation with one scale (orthogonal
+//! Procrustes, Schönemann 1966), which keeps all angles and fits a model trained anew with another
+//! seed, and an affine map by ridge regression, which also fits another model. Only sums of
 //! products are held in memory. `e2p-train` adds a residual network to the affine map.
 
 use nalgebra::{DMatrix, DMatrixView};
@@ -42,7 +44,8 @@ pub struct AlignReport {
     pub users_in_common: usize,
     /// Those of them that were left out to measure, of another fit than the one returned.
     pub held_out: usize,
-    /// Squared distance to the old embeddings over their variance, on the held-out users: 0 is perfect, 1 is no better than the mean.
+    /// Squared distance to the old embeddings over their variance, on the held-out users: 0 is
+    /// perfect, 1 is no better than the mean.
     pub error: f64,
 }
 
@@ -142,9 +145,11 @@ pub fn held_out_users<'a>(users: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
     (users(held_out), users(fitted))
 }
 
-/// Squared distance of mapped embeddings to the old ones, over the variance of the old ones among these users.
+/// Squared distance of mapped embeddings to the old ones, over the variance of the old ones among
+/// these users.
 ///
-/// 0 is perfect, 1 is no better than their mean. `map` is given rows of `from`, one after the other.
+/// 0 is perfect, 1 is no better than their mean. `map` is given rows of `from`, one after the
+/// other.
 pub fn alignment_error(
     from: &UserEmbeddings,
     to: &UserEmbeddings,
@@ -234,7 +239,8 @@ impl Sums {
             }
             AlignMethod::Affine => {
                 for i in 0..variance.nrows() {
-                    // A dimension that never changes has a variance of rounding errors, far below this share of its squares.
+                    // A dimension that never changes has a variance of rounding errors, far below
+                    // this share of its squares.
                     let rounding = 1e-9 * self.from_from[(i, i)] + f64::MIN_POSITIVE;
                     variance[(i, i)] += RIDGE * variance[(i, i)].max(0.0) + rounding;
                 }

@@ -1,20 +1,27 @@
 //! From an id to its row, for millions of ids, built in a few tens of milliseconds.
 //!
-//! The ids stay where they are, in the mapped text file. Beside it stand the end of every line and an open-addressing table of four bytes a slot: the row,
-//! and in the bits that rows do not need, some of the id's hash. A lookup touches one or two slots and one id; a million ids take 12 MiB.
+//! The ids stay where they are, in the mapped text file. Beside it stand the end of every line and
+//! an open-addressing table of four bytes a slot: the row, and in the bits that rows do not need,
+//! some of the id's hash. A lookup touches one or two slots and one id; a million ids take 12 MiB.
+
+use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::mapped::Bytes;
+use crate::error::DataError;
 use crate::hash::hash_bytes;
 
 /// The ids of a file, in row order, and the way back.
 #[derive(Debug)]
 pub(crate) struct IdIndex {
     text: Bytes,
+    /// Bytes of the mark at the beginning.
+    mark: usize,
     /// Where each id's line ends, without its line break.
     ends: Vec<u32>,
-    /// `0` is free; otherwise the row plus one in the lower `row_bits`, and above them the upper bits of the id's hash.
+    /// `0` is free; otherwise the row plus one in the lower `row_bits`, and above them the upper
+    /// bits of the id's hash.
     table: Vec<u32>,
     row_bits: u32,
 }
@@ -27,8 +34,20 @@ pub(crate) struct BadIds {
     pub(crate) expected: &'static str,
 }
 
+impl BadIds {
+    /// The error of `file`.
+    pub(crate) fn of(self, file: &Path) -> DataError {
+        DataError::Embeddings {
+            file: file.to_owned(),
+            row: self.row,
+            found: self.found,
+            expected: self.expected.to_owned(),
+        }
+    }
+}
+
 impl IdIndex {
-    /// Indexes a text with one id a line.
+    /// Indexes a text with one id a line; a file may begin with a byte order mark.
     pub(crate) fn new(text: Bytes) -> Result<Self, BadIds> {
         if u32::try_from(text.len()).is_err() {
             let found = format!("{} bytes of ids", text.len());
@@ -46,13 +65,22 @@ impl IdIndex {
                 expected: "UTF-8 ids",
             });
         }
+        let is_file = matches!(text, Bytes::Mapped(..));
+        let mark = if is_file && text.starts_with(b"\xEF\xBB\xBF") {
+            3
+        } else {
+            0
+        };
+        let old_mac = is_file && memchr::memchr(b'\n', &text).is_none();
+        let line_break = if old_mac { b'\r' } else { b'\n' };
         let mut ends: Vec<u32> = Vec::with_capacity(text.len() / 8);
-        ends.extend(memchr::memchr_iter(b'\n', &text).map(|end| end as u32));
-        if text.last().is_some_and(|&last| last != b'\n') {
+        ends.extend(memchr::memchr_iter(line_break, &text).map(|end| end as u32));
+        if text.last().is_some_and(|&last| last != line_break) {
             ends.push(text.len() as u32);
         }
         let mut index = Self {
             text,
+            mark,
             ends,
             table: Vec::new(),
             row_bits: 0,
@@ -83,7 +111,8 @@ impl IdIndex {
         let slots = (self.ends.len() * 2).next_power_of_two().max(2);
         self.table = vec![0; slots];
         self.row_bits = (self.ends.len() + 1).next_power_of_two().trailing_zeros();
-        // Hashing needs all cores and no memory but its result; filling the table is one walk with a few cache misses in flight at a time.
+        // Hashing needs all cores and no memory but its result; filling the table is one walk with
+        // a few cache misses in flight at a time.
         let hashes: Vec<u64> = (0..self.ends.len())
             .into_par_iter()
             .with_min_len(1 << 14)
@@ -163,7 +192,7 @@ impl IdIndex {
 
     fn line_start(&self, row: usize) -> usize {
         if row == 0 {
-            0
+            self.mark
         } else {
             self.ends[row - 1] as usize + 1
         }

@@ -9,6 +9,12 @@ use memmap2::Mmap;
 
 use crate::error::{DataError, Result};
 
+/// The space of a file that does not say its own.
+pub(super) fn stem(path: &Path) -> String {
+    path.file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}
+
 /// Bytes that are either mapped from a file or held in memory.
 #[derive(Debug)]
 pub(crate) enum Bytes {
@@ -28,8 +34,9 @@ impl Bytes {
             // An empty file cannot be mapped on every platform.
             return Ok(Self::Owned(Vec::new()));
         }
-        // SAFETY: the map is read-only and lives no longer than this value. A file that another process shortens meanwhile would fault, as with every
-        // mapped file; embedding files are written under another name and renamed, never changed in place.
+        // SAFETY: the map is read-only and lives no longer than this value. A file that another
+        // process shortens meanwhile would fault, as with every mapped file; embedding files are
+        // written under another name and renamed, never changed in place.
         #[allow(unsafe_code)]
         let map =
             unsafe { Mmap::map(&file) }.map_err(|source| DataError::io(path, "map", source))?;
@@ -38,8 +45,10 @@ impl Bytes {
 
     /// Copies a few bytes from somewhere in the middle.
     ///
-    /// A mapped file is read at its position instead of through the map: touching one page of a map makes Linux map the fifteen around it as well, which
-    /// for 10,000 random rows of a gigabyte counted as 600 MiB of resident memory. Read like this they count as nothing and take no longer.
+    /// A mapped file is read at its position instead of through the map: touching one page of a map
+    /// makes Linux map the fifteen around it as well, which for 10,000 random rows of a gigabyte
+    /// counted as 600 MiB of resident memory. Read like this they count as nothing and take no
+    /// longer.
     pub(crate) fn copy_range(&self, start: usize, length: usize) -> io::Result<Vec<u8>> {
         #[cfg(unix)]
         if let Self::Mapped(_, file) = self {

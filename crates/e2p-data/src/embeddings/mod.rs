@@ -1,9 +1,11 @@
 //! User embeddings by id, from the formats that people have.
 //!
-//! safetensors and npy files are mapped: opening reads the header and the ids, and a lookup touches one row. Parquet and JSON Lines are read into memory.
+//! safetensors and npy files are mapped: opening reads the header and the ids, and a lookup touches
+//! one row. Parquet and JSON Lines are read into memory.
 //!
-//! Ids and dimensions are checked when a file is opened. Whether the numbers are finite is checked row by row at [`UserEmbeddings::get`] and over the
-//! whole file by [`UserEmbeddings::validate`], because looking at every number of a mapped file would read all of it.
+//! Ids and dimensions are checked when a file is opened. Whether the numbers are finite is checked
+//! row by row at [`UserEmbeddings::get`] and over the whole file by [`UserEmbeddings::validate`],
+//! because looking at every number of a mapped file would read all of it.
 
 mod align;
 mod index;
@@ -70,15 +72,18 @@ pub struct UserEmbeddings {
 impl UserEmbeddings {
     /// Opens `path`; its extension says what it is.
     ///
-    /// `.safetensors` (tensor `embeddings`, `[n, dim]`) and `.npy` need their ids beside them in `<stem>.ids.txt`, one a line in row order. `.parquet`
-    /// has columns `user` and `embedding`; `.jsonl` lines are `{"user": …, "embedding": […]}`.
+    /// `.safetensors` (tensor `embeddings`, `[n, dim]`) and `.npy` need their ids beside them in
+    /// `<stem>.ids.txt`, one a line in row order. `.parquet` has columns `user` and `embedding`;
+    /// `.jsonl` lines are `{"user": …, "embedding": […]}`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         read::open(path.as_ref())
     }
 
-    /// Writes a safetensors file of 32-bit numbers and its `<stem>.ids.txt`, taking the rows one by one.
+    /// Writes a safetensors file of 32-bit numbers and its `<stem>.ids.txt`, taking the rows one by
+    /// one.
     ///
-    /// Neither file appears unless every row has the same dimension, is finite and belongs to a new id. `metadata` goes into the file's header.
+    /// Neither file appears unless every row has the same dimension, is finite and belongs to a new
+    /// id. `metadata` goes into the file's header.
     pub fn write<I: AsRef<str>, R: AsRef<[f32]>>(
         path: impl AsRef<Path>,
         ids: &[I],
@@ -98,7 +103,8 @@ impl UserEmbeddings {
         &self.path
     }
 
-    /// Name of the space that the embeddings are of: what the header of a safetensors file says under `space`, or the file's stem.
+    /// Name of the space that the embeddings are of: what the header of a safetensors file says
+    /// under `space`, or the file's stem.
     ///
     /// Numbers of two spaces mean different things even where there are equally many.
     pub fn space(&self) -> &str {
@@ -158,7 +164,8 @@ impl UserEmbeddings {
         self.finite(row, values)
     }
 
-    /// The embedding in a row, counted from zero; borrowed from the mapped file where it holds 32-bit numbers.
+    /// The embedding in a row, counted from zero; borrowed from the mapped file where it holds
+    /// 32-bit numbers.
     ///
     /// # Panics
     /// If there is no such row.
@@ -193,7 +200,8 @@ impl UserEmbeddings {
         statistics::over_rows(self, 0..self.len())
     }
 
-    /// Mean and standard deviation of every dimension over `users`, such as those of the training split.
+    /// Mean and standard deviation of every dimension over `users`, such as those of the training
+    /// split.
     pub fn statistics_of<'a>(
         &self,
         users: impl IntoIterator<Item = &'a str>,
@@ -216,7 +224,8 @@ impl UserEmbeddings {
         assert!(row < self.len(), "row {row} of {}", self.len());
         let size = self.dim * self.element.size();
         let bytes = &self.bytes[self.start + row * size..][..size];
-        // Borrowing needs the machine's own byte order and an aligned row; a file that offers neither is still read.
+        // Borrowing needs the machine's own byte order and an aligned row; a file that offers
+        // neither is still read.
         let native = self.element == ElementType::F32 && cfg!(target_endian = "little");
         if native && let Ok(values) = bytemuck::try_cast_slice(bytes) {
             return Cow::Borrowed(values);

@@ -6,21 +6,26 @@ use std::path::Path;
 use npyz::{DType, NpyHeader, Order};
 use safetensors::{Dtype, SafeTensors};
 
-use super::index::{BadIds, IdIndex};
-use super::mapped::Bytes;
+use super::index::IdIndex;
+use super::mapped::{Bytes, stem};
 use super::{ElementType, TENSOR_NAME, UserEmbeddings, table};
 use crate::error::{DataError, Result};
+use crate::unpack::extension;
 
 pub(super) fn open(path: &Path) -> Result<UserEmbeddings> {
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors") => mapped(path, safetensors_layout),
-        Some("npy") => mapped(path, npy_layout),
-        Some("parquet") => table::open_parquet(path),
-        Some("jsonl") => table::open_json_lines(path),
+    let is_packed = path
+        .extension()
+        .is_some_and(|end| end == "gz" || end == "zst");
+    match extension(path).as_deref() {
+        // Mapped files are read where they lie, so they cannot be packed.
+        Some("safetensors") if !is_packed => mapped(path, safetensors_layout),
+        Some("npy") if !is_packed => mapped(path, npy_layout),
+        Some("parquet") if !is_packed => table::open_parquet(path),
+        Some("jsonl" | "ndjson") => table::open_json_lines(path),
         _ => Err(DataError::UnknownInput {
             path: path.to_owned(),
             task: "user embeddings",
-            expected: "a `.safetensors`, `.npy`, `.parquet` or `.jsonl` file",
+            expected: "a `.safetensors`, `.npy`, `.parquet` or `.jsonl` file (of these only `.jsonl` can be packed, as `.gz` or `.zst`)",
         }),
     }
 }
@@ -33,12 +38,6 @@ struct Layout {
     element: ElementType,
     /// What the header says.
     space: Option<String>,
-}
-
-/// The space of a file that does not say its own.
-pub(super) fn stem(path: &Path) -> String {
-    path.file_stem()
-        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
 }
 
 /// What was found and what was expected.
@@ -68,8 +67,9 @@ fn mapped(
             "at least one number a row".into(),
         ));
     }
-    let needed = rows
-        .checked_mul(dim * element.size())
+    let needed = dim
+        .checked_mul(element.size())
+        .and_then(|row| row.checked_mul(rows))
         .and_then(|size| size.checked_add(start));
     if needed.is_none_or(|needed| needed > bytes.len()) {
         let found = format!("{} bytes", bytes.len());
@@ -80,7 +80,7 @@ fn mapped(
     }
 
     let ids_path = UserEmbeddings::ids_path(path);
-    let index = IdIndex::new(Bytes::map(&ids_path)?).map_err(|bad| bad_ids(&ids_path, bad))?;
+    let index = IdIndex::new(Bytes::map(&ids_path)?).map_err(|bad| bad.of(&ids_path))?;
     if index.len() != rows {
         return Err(DataError::Embeddings {
             file: ids_path,
@@ -100,18 +100,11 @@ fn mapped(
     })
 }
 
-pub(super) fn bad_ids(path: &Path, bad: BadIds) -> DataError {
-    DataError::Embeddings {
-        file: path.to_owned(),
-        row: bad.row,
-        found: bad.found,
-        expected: bad.expected.to_owned(),
-    }
-}
-
 fn safetensors_layout(bytes: &[u8]) -> std::result::Result<Layout, Refusal> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| (error.to_string(), "a complete safetensors file".to_owned()))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|_| {
+        let found = "a header that does not fit the file".to_owned();
+        (found, "a complete safetensors file".to_owned())
+    })?;
     let expected = format!("a tensor `{TENSOR_NAME}` of shape [users, dim]");
     let tensor = file.tensor(TENSOR_NAME).map_err(|_| {
         let mut names: Vec<String> = file
@@ -154,9 +147,22 @@ fn safetensors_layout(bytes: &[u8]) -> std::result::Result<Layout, Refusal> {
 
 fn npy_layout(bytes: &[u8]) -> std::result::Result<Layout, Refusal> {
     let expected = || "a two-dimensional array in C order of `<f4`, `<f2` or `<f8`".to_owned();
+    // An array of Python objects has no numbers to map, only what Python would run to make them.
+    let header = &bytes[..bytes.len().min(256)];
+    let objects = ["'|O'", "'O'", "\"|O\""];
+    if let Ok(text) = std::str::from_utf8(&header[header.len().min(10)..])
+        .or_else(|error| std::str::from_utf8(&header[10..10 + error.valid_up_to()]))
+        && objects.iter().any(|object| text.contains(object))
+    {
+        let found = "an array of Python objects".to_owned();
+        let hint = "(`numpy.stack(array).astype(\"float32\")` makes one of a list of rows)";
+        return Err((found, format!("{} {hint}", expected())));
+    }
     let mut cursor = Cursor::new(bytes);
-    let header = NpyHeader::from_reader(&mut cursor)
-        .map_err(|error| (error.to_string(), "a complete npy file".to_owned()))?;
+    let header = NpyHeader::from_reader(&mut cursor).map_err(|_| {
+        let found = "a header that cannot be read".to_owned();
+        (found, "a complete npy file".to_owned())
+    })?;
     let &[rows, dim] = header.shape() else {
         return Err((format!("shape {:?}", header.shape()), expected()));
     };

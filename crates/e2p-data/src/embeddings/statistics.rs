@@ -12,11 +12,13 @@ pub struct EmbeddingStatistics {
     pub count: usize,
     /// Mean of each dimension.
     pub mean: Vec<f32>,
-    /// Standard deviation of each dimension, dividing by `count`. Zero where a dimension never changes: flooring it is the reader's business.
+    /// Standard deviation of each dimension, dividing by `count`. Zero where a dimension never
+    /// changes: flooring it is the reader's business.
     pub std: Vec<f32>,
 }
 
-/// Sums are in 64 bits and of differences to the first row, so a large common offset costs no precision.
+/// Sums are in 64 bits and of differences to the first row, so a large common offset costs no
+/// precision.
 pub(super) fn over_rows(
     embeddings: &UserEmbeddings,
     rows: impl IntoIterator<Item = usize>,

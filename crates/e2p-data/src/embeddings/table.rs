@@ -1,18 +1,16 @@
 //! Embeddings from the formats with one record per user, which are read into memory.
 
-use std::fs::File;
 use std::path::Path;
 
-use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::{Field, Row};
-use serde::Deserialize;
-
 use super::index::IdIndex;
-use super::mapped::Bytes;
-use super::read::{bad_ids, stem};
+use super::mapped::{Bytes, stem};
 use super::{ElementType, UserEmbeddings};
+use crate::cell::Cell;
 use crate::error::{DataError, Result};
-use crate::json_lines::JsonLines;
+use crate::json;
+use crate::json_lines::{field_problem, members};
+use crate::lines::{Encoding, LineReader, MAX_LINE_BYTES, Problems};
+use crate::parquet_table::{ParquetTable, Reading, TableFault, parts};
 
 /// Gathers rows of one dimension.
 struct Table<'a> {
@@ -43,7 +41,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn push(&mut self, user: &str, values: impl ExactSizeIterator<Item = f32>) -> Result<()> {
+    fn push(&mut self, user: &str, values: &[f32]) -> Result<()> {
         self.rows += 1;
         if user.contains(['\n', '\r']) {
             return Err(self.refuse(self.rows, "a line break in an id".into(), "ids on one line"));
@@ -61,7 +59,7 @@ impl<'a> Table<'a> {
         }
         self.ids.extend_from_slice(user.as_bytes());
         self.ids.push(b'\n');
-        for (at, value) in values.enumerate() {
+        for (at, value) in values.iter().enumerate() {
             if !value.is_finite() {
                 let found = format!("{value} at position {} of user `{user}`", at + 1);
                 return Err(self.refuse(self.rows, found, "finite numbers"));
@@ -72,7 +70,7 @@ impl<'a> Table<'a> {
     }
 
     fn finish(self) -> Result<UserEmbeddings> {
-        let index = IdIndex::new(Bytes::Owned(self.ids)).map_err(|bad| bad_ids(self.path, bad))?;
+        let index = IdIndex::new(Bytes::Owned(self.ids)).map_err(|bad| bad.of(self.path))?;
         Ok(UserEmbeddings {
             path: self.path.to_owned(),
             index,
@@ -85,98 +83,113 @@ impl<'a> Table<'a> {
     }
 }
 
-#[derive(Deserialize)]
-struct Record {
-    #[serde(deserialize_with = "crate::id::id_text")]
-    user: String,
-    /// JSON has no NaN; those who write one anyway write `null` or a bare `NaN`, and the latter is no JSON.
-    embedding: Vec<Option<f32>>,
-}
-
 pub(super) fn open_json_lines(path: &Path) -> Result<UserEmbeddings> {
     let mut table = Table::new(path);
-    for record in JsonLines::<Record>::open(path, None, |_| None)? {
-        let record = record?;
-        table.push(
-            &record.user,
-            record
-                .embedding
-                .into_iter()
-                .map(|value| value.unwrap_or(f32::NAN)),
-        )?;
+    let mut lines = LineReader::open(path, Encoding::Utf8, MAX_LINE_BYTES)?;
+    let mut problems = Problems::new(path);
+    while lines.advance(&mut problems)? {
+        let (text, number) = (lines.text(), lines.number());
+        if text.trim().is_empty() {
+            continue;
+        }
+        let members = match members(text, number, lines.is_cut_off()) {
+            Ok(members) => members,
+            Err(problem) => return Err(problems.fatal(problem)),
+        };
+        let bad =
+            |field, found: &str, expected| field_problem(text, number, field, found, expected);
+        let user = members.cell("user");
+        let user = match user.id() {
+            Ok(Some(user)) => user,
+            Ok(None) => return Err(problems.fatal(bad("user", "nothing", USER_ID))),
+            Err(found) => return Err(problems.fatal(bad("user", &found, USER_ID))),
+        };
+        let written = members.get("embedding").unwrap_or("null");
+        // The usual list of numbers; what is wrong with any other is looked for below.
+        let values = match serde_json::from_str::<Vec<f32>>(written) {
+            Ok(values) => values,
+            Err(_) => match vector(json::cell(written)) {
+                Ok(values) => values,
+                Err(found) => return Err(problems.fatal(bad("embedding", &found, NUMBERS))),
+            },
+        };
+        table.push(user, &values)?;
     }
+    problems.finish()?;
     table.finish()
 }
 
+const USER_ID: &str = "a user id, a text or a whole number";
+const NUMBERS: &str = "a list of numbers";
+
+/// The numbers of a list, or what is found instead.
+fn vector(cell: Cell) -> std::result::Result<Vec<f32>, String> {
+    let cells = match cell {
+        Cell::Numbers(numbers) => return Ok(numbers),
+        Cell::List(cells) => cells,
+        Cell::Text(_) => return Err(format!("{}, not a list", cell.found())),
+        other => return Err(other.found()),
+    };
+    let numbers = cells.iter().enumerate().map(|(at, cell)| match cell {
+        // A number beyond 32 bits becomes infinite, and is refused with those that were.
+        Cell::Number { digits, .. } => digits.parse().map_err(|_| cell.found()),
+        other => Err(format!("{} at position {}", other.found(), at + 1)),
+    });
+    numbers.collect()
+}
+
+/// A file, or a directory of several as Spark writes one.
 pub(super) fn open_parquet(path: &Path) -> Result<UserEmbeddings> {
     let mut table = Table::new(path);
-    let refuse = |row: Option<u64>, found: String, expected: &str| DataError::Embeddings {
-        file: path.to_owned(),
-        row,
-        found,
-        expected: expected.to_owned(),
-    };
-    let file = File::open(path).map_err(|source| DataError::io(path, "open", source))?;
-    let not_parquet = |error: parquet::errors::ParquetError| {
-        refuse(None, error.to_string(), "a complete parquet file")
-    };
-    let reader = SerializedFileReader::new(file).map_err(not_parquet)?;
-    let fields = reader.metadata().file_metadata().schema().get_fields();
-    let names: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
-    let column = |name: &str| {
-        names.iter().position(|other| other == name).ok_or_else(|| {
-            refuse(
-                None,
-                format!("columns `{}`", names.join("`, `")),
-                "columns `user` and `embedding`",
-            )
-        })
-    };
-    let (user, embedding) = (column("user")?, column("embedding")?);
-    for row in reader.get_row_iter(None).map_err(not_parquet)? {
-        let row = row.map_err(not_parquet)?;
-        let number = table.rows + 1;
-        let id = user_id(&row, user).ok_or_else(|| {
-            refuse(
-                Some(number),
-                "no text or whole number in `user`".into(),
-                "a user id",
-            )
-        })?;
-        let values = numbers(&row, embedding).ok_or_else(|| {
-            refuse(
-                Some(number),
-                "no list of numbers in `embedding`".into(),
-                "a list of numbers",
-            )
-        })?;
-        table.push(&id, values.into_iter())?;
+    for part in parts(path)? {
+        read_parquet(&part, &mut table)?;
     }
     table.finish()
 }
 
-fn user_id(row: &Row, column: usize) -> Option<String> {
-    match row.get_column_iter().nth(column)?.1 {
-        Field::Str(id) => Some(id.clone()),
-        Field::Bytes(id) => id.as_utf8().ok().map(str::to_owned),
-        Field::Int(id) => Some(id.to_string()),
-        Field::Long(id) => Some(id.to_string()),
-        _ => None,
-    }
-}
-
-fn numbers(row: &Row, column: usize) -> Option<Vec<f32>> {
-    let Field::ListInternal(list) = row.get_column_iter().nth(column)?.1 else {
-        return None;
+fn read_parquet(path: &Path, vectors: &mut Table<'_>) -> Result<()> {
+    let refuse = |fault: TableFault| DataError::Embeddings {
+        file: path.to_owned(),
+        row: fault.row,
+        found: match fault.column {
+            Some(column) => format!("{} in `{column}`", fault.found),
+            None => fault.found,
+        },
+        expected: fault.expected,
     };
-    list.elements()
-        .iter()
-        .map(|element| match element {
-            Field::Float(value) => Some(*value),
-            Field::Double(value) => Some(*value as f32),
-            Field::Float16(value) => Some(value.to_f32()),
-            Field::Null => Some(f32::NAN),
-            _ => None,
+    let reading = Reading {
+        max_bytes: MAX_LINE_BYTES,
+        vectors: true,
+    };
+    let table = ParquetTable::open(path, reading)?.map_err(refuse)?;
+    let column = |name: &str| {
+        let found = table.names().iter().position(|other| other == name);
+        found.ok_or_else(|| DataError::Embeddings {
+            file: path.to_owned(),
+            row: None,
+            found: format!("columns `{}`", table.names().join("`, `")),
+            expected: "columns `user` and `embedding`".to_owned(),
         })
-        .collect()
+    };
+    let wanted = [column("user")?, column("embedding")?];
+    let outcome = table.rows(&wanted, |row, cells| {
+        let bad = |field: &str, found: String, expected: &str| DataError::Embeddings {
+            file: path.to_owned(),
+            row: Some(row),
+            found: format!("{found} in `{field}`"),
+            expected: expected.to_owned(),
+        };
+        let mut cells = cells.into_iter();
+        let (user, embedding) = (cells.next(), cells.next());
+        let user = user.unwrap_or(Cell::Missing);
+        let id = match user.id() {
+            Ok(Some(id)) => id,
+            Ok(None) => return Err(bad("user", "nothing".to_owned(), USER_ID)),
+            Err(found) => return Err(bad("user", found, USER_ID)),
+        };
+        let values = vector(embedding.unwrap_or(Cell::Missing));
+        let values = values.map_err(|found| bad("embedding", found, NUMBERS))?;
+        vectors.push(id, &values)
+    })?;
+    outcome.map_err(refuse)
 }

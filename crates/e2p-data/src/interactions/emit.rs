@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use super::events::{Event, Events};
-use super::{HoldOut, InteractionsOptions, TASK};
+use super::options::{HoldOut, InteractionsOptions, TASK};
 use crate::error::{DataError, Result};
 use crate::example::{Example, ItemRecord, Prompt, Split, UserRecord};
 use crate::hash::{hash_bytes, mix};
-use crate::prepare::Sink;
+use crate::sink::Sink;
 use crate::split::{Placement, SplitOptions, SplitRule};
 use crate::template::fill;
 
@@ -19,6 +19,17 @@ pub(super) fn emit(
     sink.stage("write");
     let (users, items) = (events.users.len(), events.items.len());
     sink.note_many("users read", users as u64);
+    let timed = events.timed();
+    let without_time = if timed {
+        "interactions without a time, taken as older than all others"
+    } else {
+        "interactions without a time"
+    };
+    sink.note_many(without_time, events.untimed);
+    sink.note_many(
+        "interactions without a weight, taken as 1",
+        events.unweighted,
+    );
     sink.note_many("items read", items as u64);
     let merged = events.merge();
     sink.note_many("repeated interactions merged", merged);
@@ -32,13 +43,17 @@ pub(super) fn emit(
     }
     let split = sink.split_options().clone();
     check_rules(options.hold_out, split.rule)?;
+    if split.rule == SplitRule::User
+        || (options.hold_out == HoldOut::Temporal && split.rule == SplitRule::Source)
+    {
+        sink.shares_decide();
+    }
     let cuts = match options.hold_out {
         HoldOut::LeaveOneOut => None,
         HoldOut::Temporal => Some(time_cuts(&events, &split)?),
     };
     write_items(&events, options, sink)?;
 
-    let timed = events.timed;
     let draw =
         |event: &Event| mix(hash_bytes(events.items.get(event.item).as_bytes()) ^ mix(split.seed));
     let mut order = std::mem::take(&mut events.events);
@@ -47,19 +62,29 @@ pub(super) fn emit(
         let salt = hash_bytes(id.as_bytes());
         // The user's id in the key draws another order for every user.
         user.sort_by_cached_key(|event| {
-            if timed {
-                (event.time, 0)
+            // Those without a time are in a drawn order before all others.
+            let drawn = if event.time().is_known() {
+                0
             } else {
-                (0, mix(draw(event) ^ salt))
-            }
+                mix(draw(event) ^ salt)
+            };
+            (event.time(), drawn)
         });
         if !timed && cuts.is_none() {
             draw_last(user, salt ^ mix(split.seed));
         }
         let (history, held_out) = match cuts {
-            None => leave_one_out(user, &split, id),
+            None => leave_one_out(user, &split, id, timed),
             Some(cuts) => by_time(user, cuts),
         };
+        if cuts.is_none()
+            && held_out.is_empty()
+            && user.len() >= 3
+            && timed
+            && split.rule != SplitRule::User
+        {
+            sink.note("users of whom nothing is held out, for the last items have no time")?;
+        }
         if history.is_empty() {
             sink.note("users without a history left out")?;
             continue;
@@ -98,9 +123,11 @@ fn check_rules(hold_out: HoldOut, rule: SplitRule) -> Result<()> {
     })
 }
 
-/// Moves two events to the end, drawn in proportion to their weights: without times, as the last of all plays would be.
+/// Moves two events to the end, drawn in proportion to their weights: without times, as the last of
+/// all plays would be.
 ///
-/// Sums of weights are the same on every platform, which logarithms are not; so no keys, but two walks.
+/// Sums of weights are the same on every platform, which logarithms are not; so no keys, but two
+/// walks.
 fn draw_last(user: &mut [Event], seed: u64) {
     for step in 0..user.len().min(2) {
         let open = user.len() - step;
@@ -121,18 +148,27 @@ fn draw_last(user: &mut [Event], seed: u64) {
 
 type HeldOut = Vec<(Event, Split)>;
 
-/// `user` is in the order in which things were chosen.
-fn leave_one_out(user: &[Event], split: &SplitOptions, id: &str) -> (Vec<Event>, HeldOut) {
+/// `user` is in the order in which things were chosen. Where time orders, nothing is held out whose
+/// time is not known: the history could be its future.
+fn leave_one_out(
+    user: &[Event],
+    split: &SplitOptions,
+    id: &str,
+    timed: bool,
+) -> (Vec<Event>, HeldOut) {
+    let may = |event: &Event| !timed || event.time().is_known();
     if split.rule == SplitRule::User {
         return match (user, split.of_user(id)) {
-            ([history @ .., last], held_out) if held_out != Split::Train && !history.is_empty() => {
+            ([history @ .., last], held_out)
+                if held_out != Split::Train && !history.is_empty() && may(last) =>
+            {
                 (history.to_vec(), vec![(*last, held_out)])
             }
             (all, _) => (all.to_vec(), Vec::new()),
         };
     }
     match user {
-        [history @ .., valid, test] if !history.is_empty() => (
+        [history @ .., valid, test] if !history.is_empty() && may(valid) => (
             history.to_vec(),
             vec![(*valid, Split::Valid), (*test, Split::Test)],
         ),
@@ -143,7 +179,7 @@ fn leave_one_out(user: &[Event], split: &SplitOptions, id: &str) -> (Vec<Event>,
 fn by_time(user: &[Event], (valid_from, test_from): (i64, i64)) -> (Vec<Event>, HeldOut) {
     let (mut history, mut held_out) = (Vec::new(), Vec::new());
     for event in user {
-        match event.time {
+        match event.time().seconds {
             time if time >= test_from => held_out.push((*event, Split::Test)),
             time if time >= valid_from => held_out.push((*event, Split::Valid)),
             _ => history.push(*event),
@@ -152,10 +188,14 @@ fn by_time(user: &[Event], (valid_from, test_from): (i64, i64)) -> (Vec<Event>, 
     (history, held_out)
 }
 
-/// From when on events are held out: as the rule says, or so that the last events are the shares of valid and test.
+/// From when on events are held out: as the rule says, or so that the last events are the shares of
+/// valid and test.
 fn time_cuts(events: &Events, split: &SplitOptions) -> Result<(i64, i64)> {
-    if !events.timed {
-        let found = "temporal, while some events have no time".to_owned();
+    if events.untimed > 0 {
+        let found = format!(
+            "temporal, while {} of {} events have no time",
+            events.untimed, events.read
+        );
         return Err(DataError::InvalidOption {
             option: "hold-out",
             found,
@@ -169,7 +209,11 @@ fn time_cuts(events: &Events, split: &SplitOptions) -> Result<(i64, i64)> {
     {
         return Ok((valid_from, test_from));
     }
-    let mut times: Vec<i64> = events.events.iter().map(|event| event.time).collect();
+    let mut times: Vec<i64> = events
+        .events
+        .iter()
+        .map(|event| event.time().seconds)
+        .collect();
     times.sort_unstable();
     let from = |share: f64| {
         let held_out = (times.len() as f64 * share).round() as usize;
@@ -280,7 +324,9 @@ fn write_example(
     sink.example(
         Placement {
             split: Some(split),
-            time: Some(event.time),
+            time: Some(event.time())
+                .filter(|time| time.is_known())
+                .map(|time| time.seconds),
         },
         &example,
     )
@@ -289,14 +335,10 @@ fn write_example(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Time;
 
     fn events(weights: &[f32]) -> Vec<Event> {
-        let event = |(item, &weight)| Event {
-            user: 0,
-            item: item as u32,
-            weight,
-            time: 0,
-        };
+        let event = |(item, &weight)| Event::new(0, item as u32, weight, Time::UNKNOWN);
         weights.iter().enumerate().map(event).collect()
     }
 
@@ -309,7 +351,8 @@ mod tests {
             times[0][user[2].item as usize] += 1;
             times[1][user[1].item as usize] += 1;
         }
-        // The first draw by the weights; the second by those that are left, 6/10·3/4 + 1/10·3/9 for the second item.
+        // The first draw by the weights; the second by those that are left, 6/10·3/4 + 1/10·3/9 for
+        // the second item.
         let expected = [[0.6, 0.3, 0.1], [0.3238, 0.4833, 0.1929]];
         for (times, expected) in times.iter().zip(expected) {
             for (times, expected) in times.iter().zip(expected) {

@@ -1,6 +1,7 @@
 //! Who chose what, how much and when, in twenty-four bytes an event.
 
 use crate::interner::Interner;
+use crate::time::Time;
 
 /// One event, or all of one user with one item once they are merged.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -8,7 +9,29 @@ pub(crate) struct Event {
     pub(crate) user: u32,
     pub(crate) item: u32,
     pub(crate) weight: f32,
-    pub(crate) time: i64,
+    nanos: u32,
+    seconds: i64,
+}
+
+impl Event {
+    pub(crate) fn new(user: u32, item: u32, weight: f32, time: Time) -> Self {
+        let Time { seconds, nanos } = time;
+        Self {
+            user,
+            item,
+            weight,
+            nanos,
+            seconds,
+        }
+    }
+
+    /// When it was, [`Time::UNKNOWN`] where the file does not say.
+    pub(crate) fn time(&self) -> Time {
+        Time {
+            seconds: self.seconds,
+            nanos: self.nanos,
+        }
+    }
 }
 
 /// What is known of an item.
@@ -26,27 +49,28 @@ pub(crate) struct Events {
     pub(crate) events: Vec<Event>,
     /// By item number; shorter than `items` where the last ones have no text.
     pub(crate) texts: Vec<ItemText>,
-    /// Whether every event has a time.
-    pub(crate) timed: bool,
+    /// Events as they were read, before any were merged or dropped.
+    pub(crate) read: u64,
+    /// Those of them without a time.
+    pub(crate) untimed: u64,
+    /// Those of them without a weight.
+    pub(crate) unweighted: u64,
 }
 
 impl Events {
-    pub(crate) fn new() -> Self {
-        Self {
-            timed: true,
-            ..Self::default()
-        }
+    /// Adds an event; one without a weight weighs 1.
+    pub(crate) fn push(&mut self, user: &str, item: &str, weight: Option<f32>, time: Option<Time>) {
+        self.read += 1;
+        self.untimed += u64::from(time.is_none());
+        self.unweighted += u64::from(weight.is_none());
+        let (user, item) = (self.users.number(user), self.items.number(item));
+        let (weight, time) = (weight.unwrap_or(1.0), time.unwrap_or(Time::UNKNOWN));
+        self.events.push(Event::new(user, item, weight, time));
     }
 
-    pub(crate) fn push(&mut self, user: &str, item: &str, weight: f32, time: Option<i64>) {
-        self.timed &= time.is_some();
-        let (user, item) = (self.users.number(user), self.items.number(item));
-        self.events.push(Event {
-            user,
-            item,
-            weight,
-            time: time.unwrap_or(0),
-        });
+    /// Whether any event has a time, so that time orders them.
+    pub(crate) fn timed(&self) -> bool {
+        self.untimed < self.read
     }
 
     /// The text of an item, to be filled in.
@@ -64,23 +88,25 @@ impl Events {
             .filter(|text| !text.text.is_empty())
     }
 
-    /// Makes the events of one user with one item one event: weights add up, and the time is the last. How many events went away.
+    /// Makes the events of one user with one item one event: weights add up, and the time is the
+    /// last. How many events went away.
     pub(crate) fn merge(&mut self) -> u64 {
         let before = self.events.len();
         self.events
-            .sort_unstable_by_key(|event| (event.user, event.item, event.time));
+            .sort_unstable_by_key(|event| (event.user, event.item, event.time()));
         self.events.dedup_by(|later, kept| {
             let same = (later.user, later.item) == (kept.user, kept.item);
             if same {
                 kept.weight += later.weight;
-                kept.time = later.time;
+                (kept.seconds, kept.nanos) = (later.seconds, later.nanos);
             }
             same
         });
         (before - self.events.len()) as u64
     }
 
-    /// Drops users and items with too few events, again and again until none is left with too few. How many events went away.
+    /// Drops users and items with too few events, again and again until none is left with too few.
+    /// How many events went away.
     pub(crate) fn require(&mut self, per_user: usize, per_item: usize) -> u64 {
         let before = self.events.len();
         loop {
@@ -108,31 +134,26 @@ mod tests {
 
     #[test]
     fn repeats_are_merged() {
-        let mut events = Events::new();
+        let mut events = Events::default();
         for (user, item, weight, time) in [
             ("a", "x", 1.0, 5),
             ("b", "x", 1.0, 1),
             ("a", "x", 2.5, 3),
             ("a", "y", 1.0, 9),
         ] {
-            events.push(user, item, weight, Some(time));
+            events.push(user, item, Some(weight), Some(Time::from_parts(time, 1)));
         }
         assert_eq!(events.merge(), 1);
         assert_eq!(
             events.events[0],
-            Event {
-                user: 0,
-                item: 0,
-                weight: 3.5,
-                time: 5
-            }
+            Event::new(0, 0, 3.5, Time::from_parts(5, 1))
         );
         assert_eq!(events.events.len(), 3);
     }
 
     #[test]
     fn rare_users_and_items_go_together() {
-        let mut events = Events::new();
+        let mut events = Events::default();
         // Without `z`, user `b` has one event left and goes as well.
         for (user, item) in [
             ("a", "x"),
@@ -142,9 +163,11 @@ mod tests {
             ("c", "x"),
             ("c", "y"),
         ] {
-            events.push(user, item, 1.0, None);
+            events.push(user, item, None, None);
         }
         assert_eq!(events.require(2, 2), 2);
-        assert!(events.events.iter().all(|event| event.user != 1) && !events.timed);
+        assert!(events.events.iter().all(|event| event.user != 1));
+        assert_eq!((events.read, events.untimed, events.unweighted), (6, 6, 6));
+        assert_eq!(size_of::<Event>(), 24);
     }
 }

@@ -1,4 +1,5 @@
-//! The files of Last.fm HetRec 2011, as they are: tags are ISO-8859-1, line ends differ, and some tag assignments name artists that do not exist.
+//! The files of Last.fm HetRec 2011, as they are: tags are ISO-8859-1, line ends differ, and some
+//! tag assignments name artists that do not exist.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use super::events::Events;
 use crate::delimited::{Delimited, Quoting};
 use crate::error::{Result, excerpt};
 use crate::lines::{Encoding, Problems};
-use crate::prepare::Sink;
+use crate::sink::Sink;
 
 pub(super) const EVENTS: &str = "user_artists.dat";
 const ARTISTS: &str = "artists.dat";
@@ -44,7 +45,7 @@ pub(super) fn read(directory: &Path, events: &mut Events, sink: &mut Sink<'_>) -
         &mut |cells, sink| match cells[2].parse::<f32>() {
             Ok(weight) if weight.is_finite() && weight >= 0.0 => {
                 sink.note("interactions read")?;
-                events.push(cells[0], cells[1], weight, None);
+                events.push(cells[0], cells[1], Some(weight), None);
                 Ok(None)
             }
             _ => Ok(Some((2, "a number of plays"))),

@@ -1,7 +1,8 @@
 //! Interactions: who listened to, read or bought what; recommendation as writing.
 //!
 //! # Event files
-//! CSV, TSV, JSON Lines or Parquet with these columns or fields, in any order; others are passed over:
+//! CSV, TSV, JSON Lines or Parquet with these columns or fields, in any order; others are passed
+//! over:
 //!
 //! | name | | meaning |
 //! |---|---|---|
@@ -12,28 +13,33 @@
 //! | `text` | optional | the item's name |
 //! | `tags` | optional | the item's tags, separated by `\|` (in JSON Lines also a list) |
 //!
-//! Other names can be given in [`Columns`]. A file without `user` describes items. Events of one user with one item are merged: their weights add up and
-//! the last time counts. A directory with the files of Last.fm HetRec 2011 is read as such.
+//! Other names can be given in [`Columns`]. A file without `user` describes items. Events of one
+//! user with one item are merged: their weights add up and the last time counts. A directory with
+//! the files of Last.fm HetRec 2011 is read as such.
 //!
 //! # Examples
-//! Held-out items are the targets of `valid` and `test`; some items of the history are those of `train`. `users.jsonl` has the history without anything
-//! held out, which is what [`crate::als`] factorizes.
+//! Held-out items are the targets of `valid` and `test`; some items of the history are those of
+//! `train`. `users.jsonl` has the history without anything held out, which is what [`crate::als`]
+//! factorizes.
 
+mod delimited;
 mod emit;
 mod events;
 mod lastfm;
+mod options;
 mod read;
+mod row;
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::Result;
-use crate::prepare::Sink;
-use crate::source::{Source, SourceInfo, recorded};
+use crate::parquet_table::files_of;
+use crate::sink::Sink;
+use crate::source::{Abilities, Source, SourceInfo, recorded};
 use events::Events;
+use options::TASK;
 
-const TASK: &str = "interactions";
+pub use options::{Columns, HoldOut, InteractionsOptions};
 
 /// One's own events.
 pub const OWN_EVENTS: SourceInfo = SourceInfo {
@@ -53,92 +59,6 @@ pub const LASTFM_HETREC: SourceInfo = SourceInfo {
     licence: "non-commercial use only, by its readme",
     use_limits: "Not for commercial use; cite HetRec 2011 and name Last.fm. The files may not be redistributed without permission.",
 };
-
-/// How histories become examples.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct InteractionsOptions {
-    /// What is held out.
-    pub hold_out: HoldOut,
-    /// Users with fewer distinct items are dropped.
-    pub min_user_items: usize,
-    /// Items with fewer distinct users are dropped.
-    pub min_item_users: usize,
-    /// How many items of a user's history become training targets at most. Ten (ours) keep heavy users from drowning the others.
-    pub train_targets: usize,
-    /// How many names the profile text lists at most: the latest, or without times those with the largest weight.
-    pub profile_items: usize,
-    /// The prompt.
-    pub prompt: String,
-    /// The target, and the item's text in `items.jsonl`: `{text}`, `{tags}` and `{item}` are filled in.
-    pub target: String,
-    /// The target of an item without tags; used only if `target` has `{tags}`.
-    pub target_without_tags: String,
-    /// How many tags `{tags}` lists at most.
-    pub max_tags: usize,
-    /// Names of columns or fields.
-    pub columns: Columns,
-}
-
-impl Default for InteractionsOptions {
-    fn default() -> Self {
-        Self {
-            hold_out: HoldOut::default(),
-            min_user_items: 1,
-            min_item_users: 1,
-            train_targets: 10,
-            profile_items: 20,
-            prompt: "Recommend an artist:".to_owned(),
-            target: "{text}".to_owned(),
-            target_without_tags: "{text}".to_owned(),
-            max_tags: 3,
-            columns: Columns::default(),
-        }
-    }
-}
-
-/// Which of a user's items are held out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HoldOut {
-    /// Of every user with at least three items the last for the test and the one before for validation. Without times, two that a seeded hash draws in
-    /// proportion to their weights, as the last of all plays would be.
-    #[default]
-    LeaveOneOut,
-    /// Everything from some time on, the same for all: the shares of [`SplitOptions`](crate::SplitOptions) say from when, or its rule `Time`.
-    Temporal,
-}
-
-/// What the columns are called.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[allow(
-    missing_docs,
-    reason = "every field is the name of the column that the module's table describes under the field's name"
-)]
-pub struct Columns {
-    pub user: String,
-    pub item: String,
-    pub weight: String,
-    pub time: String,
-    pub text: String,
-    pub tags: String,
-}
-
-impl Default for Columns {
-    fn default() -> Self {
-        let [user, item, weight, time, text, tags] =
-            ["user", "item", "weight", "time", "text", "tags"].map(str::to_owned);
-        Self {
-            user,
-            item,
-            weight,
-            time,
-            text,
-            tags,
-        }
-    }
-}
 
 /// The loader.
 #[derive(Debug, Clone)]
@@ -176,7 +96,7 @@ impl Source for Interactions {
 
     fn inputs(&self) -> Vec<PathBuf> {
         match &self.inputs {
-            Inputs::Own(paths) => paths.clone(),
+            Inputs::Own(paths) => paths.iter().flat_map(|path| files_of(path)).collect(),
             Inputs::LastFm(directory) => lastfm::files(directory),
         }
     }
@@ -185,8 +105,16 @@ impl Source for Interactions {
         recorded(&self.options)
     }
 
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            pseudo_users: false,
+            files_of_splits: false,
+            ..Abilities::default()
+        }
+    }
+
     fn read(&self, sink: &mut Sink<'_>) -> Result<()> {
-        let mut events = Events::new();
+        let mut events = Events::default();
         match &self.inputs {
             Inputs::Own(paths) => {
                 for path in paths {

@@ -1,13 +1,17 @@
 //! LaMP: seven tasks whose questions come with what their user wrote before.
 //!
-//! Salemi, Mysore, Bendersky, Zamani 2023, <https://arxiv.org/abs/2304.11406>. A task is pairs of `*_questions.json`, a list of `{"id", "input", "profile"}`,
-//! and `*_outputs.json`, `{"task", "golds": [{"id", "output"}]}`. The input is the prompt and the output the target; the tasks that choose a label
-//! (LaMP-1, 2 and 3) have their labels as candidates, so that they can be ranked.
+//! Salemi, Mysore, Bendersky, Zamani 2023, <https://arxiv.org/abs/2304.11406>. A task is pairs of
+//! `*_questions.json`, a list of `{"id", "input", "profile"}`, and `*_outputs.json`,
+//! `{"task", "golds": [{"id", "output"}]}`. The input is the prompt and the output the target; the
+//! tasks that choose a label (LaMP-1, 2 and 3) have their labels as candidates, so that they can be
+//! ranked.
 //!
 //! # Users and splits
-//! In the user-based files every question has a profile of its own, and its user is the question's id; where a question has a `user_id` (time-based files),
-//! that is its user, and `users.jsonl` has the profile of the user's first question. Files are named by their split. A split by time goes by the
-//! question's `date`, and where it has none by the latest `date` of its profile, before which it cannot have been asked.
+//! In the user-based files every question has a profile of its own, and its user is the question's
+//! id; where a question has a `user_id` (time-based files), that is its user, and `users.jsonl` has
+//! the profile of the user's first question. Files are named by their split. A split by time goes
+//! by the question's `date`, and where it has none by the latest `date` of its profile, before
+//! which it cannot have been asked.
 
 mod profile;
 mod task;
@@ -19,16 +23,17 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cell::Cell;
 use crate::error::{DataError, Result, excerpt};
 use crate::example::{Example, Message, Prompt, UserRecord};
 use crate::hash::hash_bytes;
+use crate::json::Members;
 use crate::json_stream::{self, Piece};
 use crate::lines::Problems;
-use crate::prepare::Sink;
 use crate::seen::Seen;
+use crate::sink::Sink;
 use crate::source::{Input, Source, SourceInfo, recorded};
 use crate::split::Placement;
-use crate::time;
 
 pub use task::{LAMP, MOVIE_TAGS};
 
@@ -39,7 +44,8 @@ const OUTPUTS: &str = "outputs";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LampOptions {
-    /// How many entries of a profile are kept at most: the latest, or without dates the first. Zero keeps all.
+    /// How many entries of a profile are kept at most: the latest, or without dates the first. Zero
+    /// keeps all.
     pub profile_items: usize,
     /// Whether labels become candidates.
     pub candidates: bool,
@@ -86,12 +92,12 @@ struct Question {
     id: String,
     input: String,
     profile: Vec<serde_json::Map<String, Value>>,
-    user_id: Option<Value>,
     date: Option<Value>,
 }
 
 impl Lamp {
-    /// Finds the pairs of `inputs` (questions files, or directories of them) and reads their outputs, which say what task it is.
+    /// Finds the pairs of `inputs` (questions files, or directories of them) and reads their
+    /// outputs, which say what task it is.
     pub fn new(inputs: &[Input], options: LampOptions) -> Result<Self> {
         let mut lamp = Self {
             files: Vec::new(),
@@ -154,6 +160,11 @@ impl Lamp {
     }
 }
 
+/// The question's user, with all digits of a number.
+fn user_id(piece: &Piece<'_>) -> Cell {
+    Members::read(piece.text(), false).map_or(Cell::Missing, |members| members.cell("user_id"))
+}
+
 fn name_of(path: &Path) -> String {
     let name = path.file_name().map(|name| name.to_string_lossy());
     name.unwrap_or_default().into_owned()
@@ -173,7 +184,8 @@ fn unknown(path: &Path) -> DataError {
     }
 }
 
-/// The questions files of a directory, train before dev, so that a user's earliest profile is read first.
+/// The questions files of a directory, train before dev, so that a user's earliest profile is read
+/// first.
 fn questions_in(directory: &Path) -> Result<Vec<PathBuf>> {
     let io_error = |source| DataError::io(directory, "read", source);
     let mut found = Vec::new();
@@ -324,10 +336,9 @@ impl Lamp {
         if question.profile.is_empty() {
             return bad("an empty profile".into(), "at least one entry");
         }
-        let user = match &question.user_id {
-            None | Some(Value::Null) => question.id.clone(),
-            Some(Value::String(user)) => user.clone(),
-            Some(other) => other.to_string(),
+        let user = match user_id(piece).id() {
+            Ok(user) => user.unwrap_or(&question.id).to_owned(),
+            Err(found) => return bad(format!("{found} as `user_id`"), "an id"),
         };
         let (entries, latest) = match profile::read(self.task, &question.profile) {
             Ok(read) => read,
@@ -336,12 +347,9 @@ impl Lamp {
                 return bad(found, expected);
             }
         };
-        let asked = match question.date.as_ref().and_then(profile::plain) {
-            None => latest,
-            Some(date) => match time::parse(&date) {
-                Some(time) => Some(time),
-                None => return bad(format!("date {}", excerpt(&date)), "a date"),
-            },
+        let asked = match profile::date(question.date.as_ref()) {
+            Ok(date) => date.or(latest),
+            Err(found) => return bad(format!("date {found}"), "a date"),
         };
         let example = Example {
             user: user.clone(),

@@ -1,4 +1,5 @@
-//! Profile entries as sentences, in the words in which the paper's prompts give them to a model (its appendix on prompts).
+//! Profile entries as sentences, in the words in which the paper's prompts give them to a model
+//! (its appendix on prompts).
 
 use serde_json::{Map, Value};
 
@@ -8,20 +9,16 @@ use crate::time;
 /// The entry, what was found, what was expected.
 type BadEntry = (usize, String, &'static str);
 
-/// The entries as sentences and the latest date. Where every entry has a date they are sorted, the latest first.
+/// The entries as sentences and the latest date. Where every entry has a date they are sorted, the
+/// latest first.
 pub(super) fn read(
     task: usize,
     entries: &[Map<String, Value>],
 ) -> Result<(Vec<String>, Option<i64>), BadEntry> {
     let mut sentences = Vec::with_capacity(entries.len());
     for (number, entry) in entries.iter().enumerate() {
-        let date = match entry.get("date").and_then(plain) {
-            None => None,
-            Some(date) => match time::parse(&date) {
-                Some(time) => Some(time),
-                None => return Err((number, format!("date {}", excerpt(&date)), "a date")),
-            },
-        };
+        let date = date(entry.get("date"));
+        let date = date.map_err(|found| (number, format!("date {found}"), "a date"))?;
         let text = sentence(task, entry)
             .map_err(|field| (number, format!("no `{field}`"), "the fields of the task"))?;
         sentences.push((date, text));
@@ -34,8 +31,20 @@ pub(super) fn read(
     Ok((texts.filter(|text| !text.is_empty()).collect(), latest))
 }
 
-/// A text or a number as text; `null` and everything else is none.
-pub(super) fn plain(value: &Value) -> Option<String> {
+/// When, where there is a date; a value that is none is what was found.
+pub(super) fn date(value: Option<&Value>) -> Result<Option<i64>, String> {
+    let Some(value) = value.filter(|value| !value.is_null()) else {
+        return Ok(None);
+    };
+    let written = plain(value).unwrap_or_else(|| value.to_string());
+    match time::parse(&written) {
+        Some(time) => Ok(Some(time)),
+        None => Err(excerpt(&written)),
+    }
+}
+
+/// A text or a number as text; nothing else is one.
+fn plain(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.trim().to_owned()),
         Value::Number(number) => Some(number.to_string()),

@@ -66,7 +66,8 @@ pub(super) fn number(name: &str) -> Option<usize> {
 
 /// The labels that `task` chooses from; none where it writes text.
 ///
-/// If an output is none of the documented labels, the labels are those that the outputs have, in alphabetical order.
+/// If an output is none of the documented labels, the labels are those that the outputs have, in
+/// alphabetical order.
 pub(super) fn labels<'a>(task: usize, golds: impl Iterator<Item = &'a String>) -> Vec<String> {
     let documented: &[&str] = match task {
         1 => &["[1]", "[2]"],

@@ -1,6 +1,7 @@
 //! Articles by id: titles in memory, bodies in an unnamed temporary file.
 //!
-//! The bodies of PENS are hundreds of megabytes and are asked for in any order, so they are written once as they will be used and read back one by one.
+//! The bodies of PENS are hundreds of megabytes and are asked for in any order, so they are written
+//! once as they will be used and read back one by one.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -9,7 +10,7 @@ use std::path::Path;
 use crate::error::{DataError, Result};
 use crate::example::ItemRecord;
 use crate::interner::Interner;
-use crate::prepare::Sink;
+use crate::sink::Sink;
 
 /// The articles read so far.
 pub(super) struct Catalog {
@@ -36,7 +37,8 @@ impl Catalog {
         })
     }
 
-    /// Adds an article unless its id is known; whether it was new. All articles are added before the first body is read.
+    /// Adds an article unless its id is known; whether it was new. All articles are added before
+    /// the first body is read.
     pub(super) fn add(&mut self, id: &str, title: &str, body: &str) -> Result<bool> {
         if self.ids.lookup(id).is_some() {
             return Ok(false);

@@ -1,12 +1,14 @@
 //! MIND: which article a reader clicks next.
 //!
-//! Wu et al. 2020, <https://aclanthology.org/2020.acl-main.331>. A directory has `behaviors.tsv` (impressions) and `news.tsv` (articles), tab-separated
-//! without a header; `MINDsmall_train` and `MINDsmall_dev` are the usual two.
+//! Wu et al. 2020, <https://aclanthology.org/2020.acl-main.331>. A directory has `behaviors.tsv`
+//! (impressions) and `news.tsv` (articles), tab-separated without a header; `MINDsmall_train` and
+//! `MINDsmall_dev` are the usual two.
 //!
 //! # Examples
-//! Every click of an impression is an example: the clicked article's title is the target, and the candidates are the titles of the impression in its
-//! order without its other clicks. Profile and history are the last 50 clicks before it. Impressions of the official test have no labels and are left
-//! out, as are those of readers without a history.
+//! Every click of an impression is an example: the clicked article's title is the target, and the
+//! candidates are the titles of the impression in its order without its other clicks. Profile and
+//! history are the last 50 clicks before it. Impressions of the official test have no labels and
+//! are left out, as are those of readers without a history.
 
 use std::path::{Path, PathBuf};
 
@@ -19,9 +21,9 @@ use crate::error::{DataError, Result, excerpt};
 use crate::example::{Example, Prompt, Split, UserRecord};
 use crate::hash::hash_bytes;
 use crate::lines::{Encoding, Problems};
-use crate::prepare::Sink;
 use crate::seen::Seen;
-use crate::source::{Input, Source, SourceInfo, recorded};
+use crate::sink::Sink;
+use crate::source::{Abilities, Input, Source, SourceInfo, recorded};
 use crate::split::Placement;
 use crate::time;
 
@@ -127,6 +129,13 @@ impl Source for Mind {
 
     fn options(&self) -> serde_json::Map<String, serde_json::Value> {
         recorded(&self.options)
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            pseudo_users: false,
+            ..Abilities::default()
+        }
     }
 
     fn read(&self, sink: &mut Sink<'_>) -> Result<()> {

@@ -1,12 +1,15 @@
 //! PENS: headlines in a reader's taste.
 //!
-//! Ao, Wang, Luo, Qiao, He, Xie 2021, <https://aclanthology.org/2021.acl-long.7>. The files are `news.tsv` (articles), `train.tsv` and `valid.tsv` (clicks
-//! of readers) and `personalized_test.tsv` (103 readers who wrote headlines of their own), tab-separated with a header.
+//! Ao, Wang, Luo, Qiao, He, Xie 2021, <https://aclanthology.org/2021.acl-long.7>. The files are
+//! `news.tsv` (articles), `train.tsv` and `valid.tsv` (clicks of readers) and
+//! `personalized_test.tsv` (103 readers who wrote headlines of their own), tab-separated with a
+//! header.
 //!
 //! # Examples
-//! The prompt is the article's body, cut at 500 words as the official preprocessing counts them. For training and validation the target is the
-//! publisher's headline of an article that the reader clicked; for the test it is the headline that the reader wrote. Profile and history are the last 50
-//! clicks, which never hold an article of the same row's examples.
+//! The prompt is the article's body, cut at 500 words as the official preprocessing counts them.
+//! For training and validation the target is the publisher's headline of an article that the reader
+//! clicked; for the test it is the headline that the reader wrote. Profile and history are the last
+//! 50 clicks, which never hold an article of the same row's examples.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +21,7 @@ use crate::delimited::{Delimited, Quoting, Record};
 use crate::error::{DataError, Result, excerpt};
 use crate::example::{Example, Prompt, Split, UserRecord};
 use crate::lines::{Encoding, LineReader, Problems};
-use crate::prepare::{Sink, Watched};
+use crate::sink::{Sink, Watched};
 use crate::source::{Input, Source, SourceInfo, recorded};
 use crate::split::Placement;
 use crate::template::fill;
@@ -39,9 +42,11 @@ pub const PENS: SourceInfo = SourceInfo {
 pub struct PensOptions {
     /// Words of a body at most; zero keeps all. The official preprocessing keeps 500.
     pub body_words: usize,
-    /// Words of a title in a profile at most; zero keeps all. The official preprocessing keeps 16. Targets are never cut.
+    /// Words of a title in a profile at most; zero keeps all. The official preprocessing keeps 16.
+    /// Targets are never cut.
     pub title_words: usize,
-    /// How many clicks the history and the profile keep at most, the latest. The official preprocessing keeps 50.
+    /// How many clicks the history and the profile keep at most, the latest. The official
+    /// preprocessing keeps 50.
     pub clicks: usize,
     /// How many clicked articles of one row become examples at most, the first (ten, ours).
     pub targets: usize,
@@ -78,7 +83,8 @@ const FILES: [&str; 4] = [
 ];
 
 impl Pens {
-    /// Takes a directory with the official names, or files, of which those whose name begins with `news` are articles.
+    /// Takes a directory with the official names, or files, of which those whose name begins with
+    /// `news` are articles.
     pub fn new(inputs: Vec<Input>, options: PensOptions) -> Result<Self> {
         let (mut news, mut readers) = (Vec::new(), Vec::new());
         for input in inputs {

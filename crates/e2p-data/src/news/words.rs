@@ -2,8 +2,9 @@
 
 /// The beginning of `text` that has at most `limit` words, as it is written; zero keeps all.
 ///
-/// A word is a run of letters, digits and underscores, or one of `.,!?;|`; everything else only separates. Language models read text better as it was
-/// written, so the words are counted and not replaced.
+/// A word is a run of letters, digits and underscores, or one of `.,!?;|`; everything else only
+/// separates. Language models read text better as it was written, so the words are counted and not
+/// replaced.
 pub(super) fn first_words(text: &str, limit: usize) -> &str {
     let text = text.trim();
     if limit == 0 {

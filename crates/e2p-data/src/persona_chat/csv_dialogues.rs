@@ -4,10 +4,11 @@ use crate::delimited::{Delimited, Quoting};
 use crate::error::Result;
 use crate::lines::{Encoding, Problems};
 use crate::persona_chat::{Dialogue, PersonaChatOptions};
-use crate::prepare::Sink;
+use crate::sink::Sink;
 use crate::source::Input;
 
-/// `,Persona,chat`: the persona's sentences in one line, and utterances of which every second is the owner's, the partner's first.
+/// `,Persona,chat`: the persona's sentences in one line, and utterances of which every second is
+/// the owner's, the partner's first.
 pub(super) fn read_dialogues(
     input: &Input,
     options: &PersonaChatOptions,
@@ -69,7 +70,8 @@ fn sentences(text: &str) -> Vec<String> {
     sentences
 }
 
-/// `user 1 personas,user 2 personas,Best Generated Conversation`: both sides have a persona, so both have examples.
+/// `user 1 personas,user 2 personas,Best Generated Conversation`: both sides have a persona, so
+/// both have examples.
 pub(super) fn read_synthetic(
     input: &Input,
     options: &PersonaChatOptions,
@@ -88,7 +90,8 @@ pub(super) fn read_synthetic(
         episodes += 1;
         let turns = turns(&record[chat]);
         if turns.len() < 2 {
-            // The published files have a handful of cells that hold no conversation, or one without speakers.
+            // The published files have a handful of cells that hold no conversation, or one without
+            // speakers.
             sink.note("conversations without two turns left out")?;
             continue;
         }
@@ -114,7 +117,8 @@ pub(super) fn read_synthetic(
     problems.finish()
 }
 
-/// Turns as (speaker from zero, text): lines without a speaker go on with the turn before, and two turns of one speaker are one.
+/// Turns as (speaker from zero, text): lines without a speaker go on with the turn before, and two
+/// turns of one speaker are one.
 fn turns(conversation: &str) -> Vec<(usize, String)> {
     let mut turns: Vec<(usize, String)> = Vec::new();
     for line in conversation.lines().map(str::trim) {

@@ -1,4 +1,5 @@
-//! The JSON of TransferTransfo: `{"train": [{"personality": […], "utterances": [{"history": […], "candidates": […, gold]}]}], "valid": […]}`.
+//! The JSON of TransferTransfo: `{"train": [{"personality": […], "utterances": [{"history": […],
+//! "candidates": […, gold]}]}], "valid": […]}`.
 
 use serde::Deserialize;
 
@@ -7,7 +8,7 @@ use crate::example::Split;
 use crate::json_stream;
 use crate::lines::Problems;
 use crate::persona_chat::{Dialogue, PersonaChatOptions};
-use crate::prepare::Sink;
+use crate::sink::Sink;
 use crate::source::Input;
 
 #[derive(Deserialize)]

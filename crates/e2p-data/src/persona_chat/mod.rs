@@ -1,10 +1,12 @@
 //! Persona-Chat: people who talk as the persona they were given.
 //!
-//! Every turn of the persona's owner is an example: the utterances before it are the prompt (the partner is the chat's *user*, the owner its
-//! *assistant*), the turn is the target. A user is a persona: the same sentences, in any order and in any of the files, are the same user.
+//! Every turn of the persona's owner is an example: the utterances before it are the prompt (the
+//! partner is the chat's *user*, the owner its *assistant*), the turn is the target. A user is a
+//! persona: the same sentences, in any order and in any of the files, are the same user.
 //!
-//! Zhang et al. 2018, <https://arxiv.org/abs/1801.07243>. The files are ParlAI's text (all persona variants, with or without candidates), a CSV of
-//! dialogues, the Hugging Face JSON of TransferTransfo, and the CSV of Synthetic-Persona-Chat (Jandaghi et al. 2023).
+//! Zhang et al. 2018, <https://arxiv.org/abs/1801.07243>. The files are ParlAI's text (all persona
+//! variants, with or without candidates), a CSV of dialogues, the Hugging Face JSON of
+//! TransferTransfo, and the CSV of Synthetic-Persona-Chat (Jandaghi et al. 2023).
 
 mod csv_dialogues;
 mod hf_json;
@@ -20,10 +22,11 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{DataError, Result};
 use crate::example::{Example, Message, Prompt, Split, UserRecord};
-use crate::prepare::Sink;
-use crate::source::{Input, Source, SourceInfo, recorded};
+use crate::sink::Sink;
+use crate::source::{Abilities, Input, Source, SourceInfo, recorded};
 use crate::split::Placement;
 use crate::text::{contract, restore};
+use crate::unpack::{Unpacked, extension};
 
 const TASK: &str = "personachat";
 
@@ -62,13 +65,16 @@ const BOTH: SourceInfo = SourceInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PersonaChatOptions {
-    /// Whether lower-cased, pre-tokenised text is turned back into writing; see [`crate::text::restore`].
+    /// Whether lower-cased, pre-tokenised text is turned back into writing; see
+    /// [`crate::text::restore`].
     pub restore_text: bool,
-    /// How many utterances the prompt keeps at most, the latest; zero keeps all. Five (ours) are the partner's last three and the replies between them.
+    /// How many utterances the prompt keeps at most, the latest; zero keeps all. Five (ours) are
+    /// the partner's last three and the replies between them.
     pub history: usize,
     /// Whether candidates are kept where the file has them.
     pub candidates: bool,
-    /// Percent of the pairs such as *I am* that are contracted in a CSV of dialogues, which has none; see [`crate::text::contract`].
+    /// Percent of the pairs such as *I am* that are contracted in a CSV of dialogues, which has
+    /// none; see [`crate::text::contract`].
     pub contract: u8,
 }
 
@@ -104,17 +110,25 @@ impl PersonaChat {
         let inputs = inputs
             .into_iter()
             .map(|input| sniff(&input.path).map(|format| (input, format)));
-        Ok(Self {
-            inputs: inputs.collect::<Result<_>>()?,
-            options,
-        })
+        let inputs = inputs.collect::<Result<Vec<_>>>()?;
+        let has_csv = inputs.iter().any(|(_, format)| *format == Format::Csv);
+        if options.contract > 0 && (!options.restore_text || !has_csv) {
+            return Err(DataError::InvalidOption {
+                option: "contract",
+                found: options.contract.to_string(),
+                expected: "0 unless a CSV of dialogues is read and turned back into writing: no \
+                           other file has lost its contractions",
+            });
+        }
+        Ok(Self { inputs, options })
     }
 }
 
 fn sniff(path: &Path) -> Result<Format> {
     let file = File::open(path).map_err(|source| DataError::io(path, "open", source))?;
     let mut start = Vec::new();
-    file.take(4096)
+    Unpacked::new(file)
+        .take(4096)
         .read_to_end(&mut start)
         .map_err(|source| DataError::io(path, "read", source))?;
     let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&start);
@@ -122,10 +136,7 @@ fn sniff(path: &Path) -> Result<Format> {
         .split(|&byte| byte == b'\n')
         .next()
         .unwrap_or_default();
-    let extension = path
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .unwrap_or_default();
+    let extension = extension(path).unwrap_or_default();
     match first.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => Ok(Format::HuggingFace),
         _ if first.to_ascii_lowercase().starts_with(b"user 1 personas") => Ok(Format::Synthetic),
@@ -165,6 +176,13 @@ impl Source for PersonaChat {
         recorded(&self.options)
     }
 
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            times: false,
+            ..Abilities::default()
+        }
+    }
+
     fn read(&self, sink: &mut Sink<'_>) -> Result<()> {
         let as_written = PersonaChatOptions {
             contract: 0,
@@ -191,7 +209,8 @@ struct Dialogue<'o> {
 }
 
 impl<'o> Dialogue<'o> {
-    /// A conversation whose owner has this persona; without one, the conversation itself is the user.
+    /// A conversation whose owner has this persona; without one, the conversation itself is the
+    /// user.
     fn new(
         options: &'o PersonaChatOptions,
         split: Option<Split>,
@@ -222,20 +241,34 @@ impl<'o> Dialogue<'o> {
 
     /// The partner says something; silence is nothing.
     fn partner_says(&mut self, text: &str) {
-        if !text.trim().is_empty() && text.trim() != "__SILENCE__" {
-            self.spoken.push(Message::user(written(self.options, text)));
+        if is_said(text) {
+            self.say(Message::user(written(self.options, text)));
         }
     }
 
     /// The owner said something that is no example of its own.
     fn owner_said(&mut self, text: &str) {
-        if !text.trim().is_empty() && text.trim() != "__SILENCE__" {
-            self.spoken
-                .push(Message::assistant(written(self.options, text)));
+        if is_said(text) {
+            self.say(Message::assistant(written(self.options, text)));
         }
     }
 
-    /// The owner says something: an example, unless nothing was said before. The error is what is wrong with the example.
+    /// Sides take turns: what one says twice in a row, with silence between, is one message.
+    fn say(&mut self, message: Message) {
+        match self.spoken.last_mut() {
+            Some(last) if last.role == message.role => {
+                last.content.push(' ');
+                last.content.push_str(&message.content);
+            }
+            _ => self.spoken.push(message),
+        }
+    }
+
+    /// The owner says something: an example, unless the partner has said nothing before. The error
+    /// is what is wrong with the example.
+    ///
+    /// A prompt begins with the partner, whom chat templates call the user: many of them refuse a
+    /// conversation that the assistant opens. What the owner said before is left out of it.
     fn owner_says(
         &mut self,
         text: &str,
@@ -243,8 +276,13 @@ impl<'o> Dialogue<'o> {
         sink: &mut Sink<'_>,
     ) -> Result<std::result::Result<(), (&'static str, String, &'static str)>> {
         let target = written(self.options, text);
-        if self.spoken.is_empty() {
-            sink.note("turns that open a conversation left out")?;
+        let answers = self.spoken.last().is_some_and(|last| last.role == USER);
+        if !answers {
+            sink.note(if self.spoken.is_empty() {
+                "turns that open a conversation left out"
+            } else {
+                "turns that answer silence left out"
+            })?;
         } else {
             let kept = if self.options.history == 0 {
                 self.spoken.len()
@@ -252,6 +290,12 @@ impl<'o> Dialogue<'o> {
                 self.options.history
             };
             let latest = &self.spoken[self.spoken.len().saturating_sub(kept)..];
+            let opening = latest.iter().take_while(|said| said.role != USER).count();
+            sink.note_many(
+                "messages of the owner that would open a prompt left out",
+                opening as u64,
+            );
+            let latest = &latest[opening..];
             let candidates = if self.options.candidates {
                 candidates
             } else {
@@ -273,9 +317,17 @@ impl<'o> Dialogue<'o> {
             sink.user(&self.user)?;
             sink.example(Placement::given(self.split), &example)?;
         }
-        self.spoken.push(Message::assistant(target));
+        self.say(Message::assistant(target));
         Ok(Ok(()))
     }
+}
+
+/// The side of the partner in a prompt.
+const USER: &str = "user";
+
+/// ConvAI2 writes a turn in which nothing is said as `__SILENCE__`.
+fn is_said(text: &str) -> bool {
+    !text.trim().is_empty() && text.trim() != "__SILENCE__"
 }
 
 fn written(options: &PersonaChatOptions, text: &str) -> String {
@@ -291,7 +343,8 @@ fn written(options: &PersonaChatOptions, text: &str) -> String {
     }
 }
 
-/// A persona's id: a hash of its words in alphabetical order, so that neither the order of the sentences nor their punctuation or case matters.
+/// A persona's id: a hash of its words in alphabetical order, so that neither the order of the
+/// sentences nor their punctuation or case matters.
 pub fn persona_id(sentences: &[impl AsRef<str>]) -> String {
     let lower: Vec<String> = sentences
         .iter()

@@ -1,11 +1,12 @@
 //! ParlAI's dialogue text: every line is numbered, and one begins a new episode.
 //!
-//! `N your persona: …` and `N partner's persona: …` lines come first, then turns `N partner⇥owner` or `N partner⇥owner⇥⇥candidate|…|candidate`.
+//! `N your persona: …` and `N partner's persona: …` lines come first, then turns `N partner⇥owner`
+//! or `N partner⇥owner⇥⇥candidate|…|candidate`.
 
 use crate::error::{Problem, Result, excerpt};
 use crate::lines::{Encoding, Problems};
 use crate::persona_chat::{Dialogue, PersonaChatOptions};
-use crate::prepare::Sink;
+use crate::sink::Sink;
 use crate::source::Input;
 
 const OWN: &str = "your persona:";

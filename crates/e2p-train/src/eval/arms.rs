@@ -1,13 +1,13 @@
 //! The soft tokens of every condition, from one adapter and one table of users.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use e2p_data::normal;
 use e2p_prefix::Projector;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::Condition;
 use crate::scoring::other_users;
-use crate::trainer::normal;
 use crate::users::UserTable;
 
 /// What turns users into soft tokens, for all conditions. Preferred variable name: `arms`.

@@ -12,7 +12,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Result, io};
-use crate::trainer::normal;
+use e2p_data::normal;
 
 /// The trained tensors, matrices and vectors apart because their ranks differ.
 #[derive(Module, Debug)]

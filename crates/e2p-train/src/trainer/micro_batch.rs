@@ -6,6 +6,7 @@
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Bool, Tensor, TensorData};
+use e2p_data::normal;
 use e2p_model::Keep;
 use e2p_prefix::{Method, PrefillCache, Projector, SplicedRow};
 use rand::{RngExt, SeedableRng};
@@ -192,12 +193,6 @@ fn prefixes(
         &device,
     );
     projector.forward_or_default(embeddings, dropout, mask)
-}
-
-/// A standard normal number (Box and Muller).
-pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f32 {
-    let (u, v): (f32, f32) = (rng.random(), rng.random());
-    (-2.0 * (1.0 - u).ln()).sqrt() * (std::f32::consts::TAU * v).cos()
 }
 
 /// For each row a row with another user, or the row itself where there is none or a default prefix is involved.

@@ -16,7 +16,6 @@ use burn::module::{Module, ParamGroup};
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use e2p_prefix::{Adapter, AdapterConfig, FORMAT_VERSION, Method, PrefillCache, Projector};
 
-pub(crate) use self::micro_batch::normal;
 use self::micro_batch::step_gradient;
 use self::plan::{Plan, Setup};
 use self::validate::validate;

@@ -5,13 +5,14 @@ pub mod evaluation;
 
 use std::path::{Path, PathBuf};
 
+use e2p_data::world::{World, WorldSize};
 use e2p_data::{
     DataDirWriter, DatasetInfo, Example, ItemRecord, Overwrite, Prompt, Split, UserEmbeddings,
     UserRecord,
 };
 use e2p_model::LoadOptions;
 use e2p_train::burn::tensor::Device;
-use e2p_train::{Inputs, PretrainRecipe, Recipe, Silent, Start, World, WorldSize, pretrain, train};
+use e2p_train::{Inputs, PretrainRecipe, Recipe, Silent, Start, pretrain, train};
 
 /// How the world of a test is made.
 pub struct Small {
