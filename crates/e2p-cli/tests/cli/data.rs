@@ -203,6 +203,69 @@ fn the_help_of_prepare_names_every_task() {
     insta::assert_snapshot!("help_prepare", stdout(&mut e2p(["prepare", "--help"])));
 }
 
+#[test]
+fn a_source_shows_and_takes_its_own_options_alone() {
+    let help = stdout(&mut e2p(["prepare", "interactions", "--help"]));
+    for foreign in [
+        "--contract",
+        "--history",
+        "--body-words",
+        "--pseudo-users",
+        "--valid-from-train",
+    ] {
+        assert!(!help.contains(foreign), "{help}");
+    }
+    for own in [
+        "--column",
+        "--temporal",
+        "--min-user-items",
+        "--test-from",
+        "--force",
+        "--licence",
+    ] {
+        assert!(help.contains(own), "{own} is missing in\n{help}");
+    }
+    for (source, foreign) in [
+        ("pens", "--contract"),
+        ("personachat", "--body-words"),
+        ("interactions", "--pseudo-users"),
+        ("mind", "--pseudo-users"),
+        ("jsonl", "--column"),
+        ("lamp", "--train-targets"),
+        ("personachat", "--test-from"),
+    ] {
+        let mut command = e2p([
+            "prepare", source, "--input", "x", "--out", "y", foreign, "5",
+        ]);
+        let shown = shown(&mut command, &[]);
+        assert!(
+            shown.contains(&format!("unexpected argument '{foreign}'")),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn options_of_every_source_stand_before_or_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, out) = (dir.path().join("train.jsonl"), dir.path().join("data"));
+    fs::write(
+        &input,
+        "{\"user\": 1, \"prompt\": \"p\", \"target\": \"t\"}\n",
+    )
+    .unwrap();
+    prepare("jsonl", &input, &out, &["--name", "First"]);
+    let mut before = e2p(["prepare", "--force", "--name", "Second", "jsonl", "--input"]);
+    let text = stdout(before.arg(&input).arg("--out").arg(&out));
+    assert!(text.contains("Second (jsonl)"), "{text}");
+    let mut ignored = e2p(["prepare", "jsonl", "--force", "--valid", "0.3", "--input"]);
+    let shown = shown(ignored.arg(&input).arg("--out").arg(&out), &[]);
+    assert!(
+        shown.contains("option `valid` is 0.3, which decides nothing here"),
+        "{shown}"
+    );
+}
+
 /// A data directory of users with these texts as profiles.
 fn profiles(dir: &Path, texts: impl IntoIterator<Item = String>) -> PathBuf {
     let (input, out) = (dir.join("profiles.jsonl"), dir.join("profiles"));

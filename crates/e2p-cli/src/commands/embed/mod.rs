@@ -1,4 +1,5 @@
-//! `e2p embed`: user embeddings from profile text, from interactions, or from another version of them.
+//! `e2p embed`: user embeddings from profile text, from interactions, or from another version of
+//! them.
 
 mod text;
 
