@@ -61,6 +61,16 @@ pub enum TrainError {
         #[source]
         source: serde_json::Error,
     },
+    /// A report of a later version than this one reads.
+    #[error("`{path}` is a report of format version {found}, expected at most {expected}", path = path.display())]
+    ReportVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The latest that is read.
+        expected: u32,
+    },
     /// The run directory already holds a run.
     #[error("`{path}` already holds a run", path = path.display())]
     RunExists {

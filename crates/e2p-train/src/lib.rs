@@ -28,9 +28,7 @@ pub use burn;
 pub use align::{MlpAligner, MlpAlignerOptions};
 pub use encode::{ExampleEncoder, ProfileText};
 pub use error::{Result, TrainError};
-pub use eval::{
-    Condition, Cost, Estimate, EvalOptions, EvalProgress, Evaluation, Stage, evaluate, open_run,
-};
+pub use eval::{Condition, Cost, EvalOptions, EvalProgress, Evaluation, Stage, evaluate, open_run};
 pub use inputs::{Inputs, TokenizedExample, TokenizedSplit};
 pub use loss::{BatchLoss, Comparison, LossScale, batch_loss};
 pub use observe::{Observer, Silent, StepReport, ValidReport};
@@ -38,7 +36,9 @@ pub use pretrain::{PretrainRecipe, PretrainReport, PretrainSummary, pretrain};
 pub use recipe::{
     LossRecipe, OptimRecipe, ProjectorRecipe, Recipe, SHIPPED, Schedule, TrainRecipe,
 };
-pub use report::{DriftPoint, EvalReport, Metrics, REPORT_VERSION, ReportExtras, UserGains};
+pub use report::{
+    DriftPoint, Estimate, EvalReport, Metrics, REPORT_VERSION, ReportExtras, UserGains,
+};
 pub use run_dir::{MetricsLine, RunDir};
 pub use scoring::row_nlls;
 pub use trainer::{Start, TrainSummary, train};

@@ -2,21 +2,10 @@
 //!
 //! [`evaluate`] reads a finished run, scores each [`Condition`] and hands the figures to the report. Nothing is trained here.
 
-mod answers;
 mod arms;
-mod assemble;
-mod bootstrap;
-mod candidates;
-mod catalogue;
-mod condition;
-mod cost;
-mod drift;
-mod examples;
-mod figure;
-mod measures;
+mod judge;
 mod options;
-mod provenance;
-mod samples;
+mod score;
 mod setup;
 
 use std::path::Path;
@@ -24,41 +13,22 @@ use std::path::Path;
 use burn::tensor::Device;
 use e2p_data::Split;
 use e2p_model::LoadOptions;
-use e2p_prefix::{Method, PrefillCache};
+use e2p_prefix::Method;
 
-pub use assemble::Evaluation;
-pub use bootstrap::Estimate;
-pub use condition::Condition;
-pub use cost::Cost;
-pub use options::{EvalOptions, EvalProgress, Stage};
-
-use self::arms::Arms;
-use self::candidates::Choice;
-use self::catalogue::{Als, Catalogue};
-use self::examples::EvalExample;
+pub use self::arms::Condition;
+use self::arms::{Arms, EvalExample};
+use self::judge::assemble;
+pub use self::judge::assemble::Evaluation;
+pub use self::options::{EvalOptions, EvalProgress, Stage};
+use self::score::catalogue::{self, Als, Catalogue};
+pub use self::score::cost::Cost;
+use self::score::{Scores, answers, candidates, cost, drift, samples, target_nlls};
 use crate::encode::ExampleEncoder;
 use crate::error::{Result, TrainError};
 use crate::inputs::Inputs;
 use crate::run_dir::RunDir;
-use crate::scoring::{other_users, row_nlls};
+use crate::scoring::other_users;
 use crate::users::UserTable;
-
-/// Figures of one condition.
-#[derive(Debug, Clone)]
-pub(crate) struct Scores {
-    pub(crate) condition: Condition,
-    /// Negative log-likelihood (nats) and tokens of the target of each example.
-    pub(crate) nll: Vec<(f64, usize)>,
-    /// What was chosen among the candidates of the ranked examples.
-    pub(crate) choices: Vec<Choice>,
-    /// Answers of the first examples.
-    pub(crate) answers: Vec<String>,
-    /// Example and rank of its item in the catalogue.
-    pub(crate) catalogue: Vec<(usize, usize)>,
-    /// Example and place of its item in the list of the beam search.
-    pub(crate) beam: Vec<(usize, Option<usize>)>,
-    pub(crate) cost: Cost,
-}
 
 /// Evaluates the run in `run_path`.
 ///
@@ -101,13 +71,13 @@ pub fn evaluate(
     )?;
     let mut users = UserTable::new(adapter.config.embedding_space.clone());
     let (mut examples, skipped) =
-        examples::read(&recipe, inputs, &encoder, split, options.limit, &mut users)?;
+        arms::read(&recipe, inputs, &encoder, split, options.limit, &mut users)?;
     let conditions = setup::with_others(conditions, users.len(), options)?;
     let mut strangers_without_profile = 0;
     if conditions.contains(&Condition::TextShuffled) {
         let other = other_users(users.len(), options.seed);
         strangers_without_profile =
-            examples::give_strangers_profiles(&mut examples, inputs, &encoder, &users, &other)?;
+            arms::give_strangers_profiles(&mut examples, inputs, &encoder, &users, &other)?;
     }
     let catalogue = Catalogue::load(inputs, &encoder, &examples, &users, options.catalogue)?;
     let arms = Arms::new(
@@ -231,33 +201,6 @@ pub fn evaluate(
         drift: &drift,
         samples,
     }))
-}
-
-/// Negative log-likelihoods of the targets under a condition; `report` is told how many are done.
-fn target_nlls(
-    inputs: &Inputs,
-    arms: &Arms<'_>,
-    condition: Condition,
-    examples: &[EvalExample],
-    batch_size: usize,
-    mut report: impl FnMut(usize) -> Result<()>,
-) -> Result<Vec<(f64, usize)>> {
-    report(0)?;
-    let rows: Vec<_> = examples
-        .iter()
-        .map(|example| example.row(condition, &example.target))
-        .collect();
-    row_nlls(
-        &inputs.decoder,
-        &rows,
-        batch_size,
-        &mut PrefillCache::new(0),
-        |indices| {
-            let users: Vec<usize> = indices.iter().map(|index| examples[*index].user).collect();
-            arms.prefix(condition, &users)
-        },
-        |done| report(done).is_ok(),
-    )
 }
 
 /// Opens what an evaluation of the run in `run_path` reads; `users` in place of the embeddings it was trained with.

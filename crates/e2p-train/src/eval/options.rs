@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use e2p_data::Split;
 
-use super::Condition;
+use crate::eval::arms::Condition;
 
 /// What to evaluate. Preferred variable name: `options`.
 #[derive(Debug, Clone, PartialEq)]

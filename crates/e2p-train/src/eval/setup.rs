@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use e2p_data::UserEmbeddings;
 use e2p_prefix::{Adapter, Method};
 
-use super::catalogue::Als;
-use super::{Condition, EvalOptions};
 use crate::error::{Result, TrainError};
+use crate::eval::arms::Condition;
+use crate::eval::options::EvalOptions;
+use crate::eval::score::catalogue::Als;
 use crate::inputs::Inputs;
 use crate::recipe::Recipe;
 use crate::run_dir::RunDir;
 
 /// The adapter of a finished run, refused on another backbone.
-pub(super) fn load_adapter(run: &Path, inputs: &Inputs, backbone: &str) -> Result<Adapter> {
+pub(crate) fn load_adapter(run: &Path, inputs: &Inputs, backbone: &str) -> Result<Adapter> {
     let path = RunDir::adapter_path(run);
     if !path.is_dir() {
         return Err(TrainError::NoRun {
@@ -27,7 +28,7 @@ pub(super) fn load_adapter(run: &Path, inputs: &Inputs, backbone: &str) -> Resul
 }
 
 /// The adapter of the `soft_prompt` control, where there is one.
-pub(super) fn soft_prompt(
+pub(crate) fn soft_prompt(
     run: &Path,
     inputs: &Inputs,
     options: &EvalOptions,
@@ -59,7 +60,7 @@ pub(super) fn soft_prompt(
 }
 
 /// The conditions that are wanted, or all that can be had.
-pub(super) fn conditions(
+pub(crate) fn conditions(
     options: &EvalOptions,
     inputs: &Inputs,
     recipe: &Recipe,
@@ -103,7 +104,7 @@ pub(super) fn conditions(
 }
 
 /// Without the conditions that need another user where there is none, unless they were asked for.
-pub(super) fn with_others(
+pub(crate) fn with_others(
     mut conditions: Vec<Condition>,
     n_users: usize,
     options: &EvalOptions,
@@ -123,7 +124,7 @@ pub(super) fn with_others(
 }
 
 /// Refuses user embeddings of another space than the adapter's.
-pub(super) fn check_space(
+pub(crate) fn check_space(
     inputs: &Inputs,
     options: &EvalOptions,
     recipe: &Recipe,
@@ -153,7 +154,7 @@ pub(super) fn check_space(
 }
 
 /// The levels of noise, all of them numbers that a standard deviation can be.
-pub(super) fn noise_levels(options: &EvalOptions) -> Result<Vec<f32>> {
+pub(crate) fn noise_levels(options: &EvalOptions) -> Result<Vec<f32>> {
     let wrong = options
         .embedding_noise
         .iter()
@@ -166,7 +167,7 @@ pub(super) fn noise_levels(options: &EvalOptions) -> Result<Vec<f32>> {
 }
 
 /// The user vectors of the factorization that is a baseline: those asked for, or the run's own where item vectors are beside them.
-pub(super) fn als(options: &EvalOptions, inputs: &Inputs) -> Option<PathBuf> {
+pub(crate) fn als(options: &EvalOptions, inputs: &Inputs) -> Option<PathBuf> {
     if let Some(path) = &options.als {
         return Some(path.clone());
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{EvalReport, ReportExtras, UserGains, shown, verdict};
 use crate::error::{Result, TrainError};
-use crate::eval::Estimate;
+use crate::report::Estimate;
 
 const TEMPLATE: &str = include_str!("report.html");
 

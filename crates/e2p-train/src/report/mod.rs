@@ -1,5 +1,6 @@
 //! What an evaluation leaves behind: `report.json` for programs, a table for the terminal, `report.html` for people.
 
+mod estimate;
 mod html;
 mod user_gains;
 
@@ -9,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Result, TrainError, io};
-use crate::eval::Estimate;
 
+pub use estimate::Estimate;
 pub use user_gains::UserGains;
 
 /// Version of `report.json` that is written.
@@ -110,14 +111,26 @@ impl EvalReport {
     /// Reads a `report.json`.
     ///
     /// # Errors
-    /// An unreadable file, or another format.
+    /// An unreadable file, one that is no report, or one of a later version.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(io(path))?;
-        serde_json::from_slice(&bytes).map_err(|source| TrainError::RunFile {
+        let no_report = |source| TrainError::RunFile {
             path: path.into(),
             expected: "evaluation report".into(),
             source,
-        })
+        };
+        // Before the fields: a later version may have others.
+        let json: Value = serde_json::from_slice(&bytes).map_err(no_report)?;
+        if let Some(version) = json["format_version"].as_u64()
+            && version > u64::from(REPORT_VERSION)
+        {
+            return Err(TrainError::ReportVersion {
+                path: path.into(),
+                found: version,
+                expected: REPORT_VERSION,
+            });
+        }
+        serde_json::from_value(json).map_err(no_report)
     }
 
     /// `report.json` as text.
@@ -268,6 +281,24 @@ pub(crate) mod tests {
             provenance: serde_json::from_str(r#"{"seed": 3, "recipe": "<script>alert(1)</script>"}"#).unwrap(),
             format_version: REPORT_VERSION,
         }
+    }
+
+    #[test]
+    fn a_report_of_a_later_version_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report.json");
+        let later = EvalReport {
+            format_version: REPORT_VERSION + 1,
+            ..sample()
+        };
+        std::fs::write(&path, later.to_json()).unwrap();
+        let error = EvalReport::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("format version 2, expected at most 1"),
+            "{error}"
+        );
+        std::fs::write(&path, sample().to_json()).unwrap();
+        assert_eq!(EvalReport::read(&path).unwrap(), sample());
     }
 
     #[test]

@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 
-use super::Scores;
-use super::candidates::{Candidates, Choice, Ranked};
-use super::examples::EvalExample;
-use super::figure::{Figure, Link};
+use crate::eval::arms::EvalExample;
+use crate::eval::judge::figure::{Figure, Link};
+use crate::eval::score::Scores;
+use crate::eval::score::candidates::{Candidates, Choice, Ranked};
 use crate::metrics;
 
 /// Cut-offs of the ranks in a catalogue.

@@ -7,20 +7,9 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
-use super::figure::Figure;
-
-/// A figure with its 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    /// Over all users.
-    pub value: f64,
-    /// Lower end: the 2.5th percentile of the resamples.
-    pub low: f64,
-    /// Upper end: the 97.5th percentile of the resamples.
-    pub high: f64,
-}
+use crate::eval::judge::figure::Figure;
+use crate::report::Estimate;
 
 /// A figure and what it is for other draws of users. Preferred variable name: `sampled`.
 #[derive(Debug, Clone, PartialEq)]
@@ -144,7 +133,7 @@ fn jackknife(value: f64, left_out: &[f64]) -> Estimate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::figure::Link;
+    use crate::eval::judge::figure::Link;
 
     fn sums(values: impl IntoIterator<Item = f64>) -> Figure {
         Figure::Ratio {

@@ -6,10 +6,10 @@ use e2p_model::Decoder;
 use e2p_prefix::Prefilled;
 use serde::{Deserialize, Serialize};
 
-use super::Condition;
-use super::arms::Arms;
-use super::examples::EvalExample;
 use crate::error::Result;
+use crate::eval::arms::Arms;
+use crate::eval::arms::Condition;
+use crate::eval::arms::EvalExample;
 
 /// Prompts that are timed.
 const TIMED: usize = 21;

@@ -1,10 +1,12 @@
 //! The same prompts answered for different users: what a reader looks at first.
 
-use super::arms::Arms;
-use super::catalogue::Catalogue;
-use super::examples::EvalExample;
-use super::{Condition, EvalOptions, answers};
 use crate::error::Result;
+use crate::eval::arms::Arms;
+use crate::eval::arms::Condition;
+use crate::eval::arms::EvalExample;
+use crate::eval::options::EvalOptions;
+use crate::eval::score::answers;
+use crate::eval::score::catalogue::Catalogue;
 use crate::inputs::Inputs;
 
 /// Prompts shown.

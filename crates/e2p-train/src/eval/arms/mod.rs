@@ -1,12 +1,16 @@
 //! The soft tokens of every condition, from one adapter and one table of users.
 
+mod condition;
+mod examples;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use e2p_data::normal;
 use e2p_prefix::Projector;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::Condition;
+pub use self::condition::Condition;
+pub(crate) use self::examples::{EvalExample, give_strangers_profiles, read};
 use crate::scoring::other_users;
 use crate::users::UserTable;
 

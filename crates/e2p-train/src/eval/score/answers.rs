@@ -7,10 +7,10 @@ use e2p_model::{
 };
 use e2p_prefix::prompt_input;
 
-use super::Condition;
-use super::arms::Arms;
-use super::examples::EvalExample;
 use crate::error::{Result, TrainError};
+use crate::eval::arms::Arms;
+use crate::eval::arms::Condition;
+use crate::eval::arms::EvalExample;
 
 /// Rows of one batch.
 const ROWS_PER_PASS: usize = 16;

@@ -3,11 +3,11 @@
 use e2p_data::UserEmbeddings;
 use serde_json::{Map, Value, json};
 
-use super::assemble::Parts;
+use crate::eval::judge::assemble::Parts;
 use crate::metrics::BLEU_SIGNATURE;
 
 /// Where the figures come from.
-pub(super) fn provenance(parts: &Parts<'_>) -> Map<String, Value> {
+pub(crate) fn provenance(parts: &Parts<'_>) -> Map<String, Value> {
     let (config, options) = (&parts.adapter.config, parts.options);
     let info = parts.inputs.data.info();
     let inputs: Vec<Value> = info

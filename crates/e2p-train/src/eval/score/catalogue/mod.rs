@@ -21,11 +21,12 @@ use rayon::prelude::*;
 
 pub(crate) use self::baselines::{Als, Baseline, baselines};
 use self::tree::NameTree;
-use super::arms::Arms;
-use super::examples::EvalExample;
-use super::{Condition, Scores};
 use crate::encode::ExampleEncoder;
 use crate::error::{Result, TrainError};
+use crate::eval::arms::Arms;
+use crate::eval::arms::Condition;
+use crate::eval::arms::EvalExample;
+use crate::eval::score::Scores;
 use crate::inputs::Inputs;
 use crate::users::UserTable;
 

@@ -2,10 +2,11 @@
 
 use e2p_prefix::Adapter;
 
-use super::arms::Arms;
-use super::examples::EvalExample;
-use super::{Condition, target_nlls};
 use crate::error::Result;
+use crate::eval::arms::Arms;
+use crate::eval::arms::Condition;
+use crate::eval::arms::EvalExample;
+use crate::eval::score::target_nlls;
 use crate::inputs::Inputs;
 
 /// Scores at one level of noise. Preferred variable name: `level`.

@@ -7,7 +7,7 @@
 const LANES: usize = 16;
 
 /// `ln(sum(exp(x)))`; within 1e-5 of the exact value.
-pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
+pub(crate) fn log_sum_exp(logits: &[f32]) -> f64 {
     let mut largest = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = logits.as_chunks::<LANES>();
     for chunk in chunks {

@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use e2p_model::Decoder;
 use e2p_prefix::Prefilled;
 
-use super::Condition;
-use super::arms::Arms;
-use super::examples::EvalExample;
 use crate::encode::ExampleEncoder;
 use crate::error::Result;
+use crate::eval::arms::Arms;
+use crate::eval::arms::Condition;
+use crate::eval::arms::EvalExample;
 
 /// Prompts whose candidates are ranked in one go.
 const PROMPTS_PER_TRUNK: usize = 8;

@@ -3,9 +3,9 @@
 use e2p_data::{Example, Message, Prompt as Text, Split};
 use e2p_prefix::{Prompt, SplicedRow};
 
-use super::Condition;
 use crate::encode::{ExampleEncoder, ProfileText};
 use crate::error::{Result, TrainError};
+use crate::eval::arms::Condition;
 use crate::inputs::Inputs;
 use crate::recipe::Recipe;
 use crate::users::UserTable;

@@ -18,16 +18,16 @@ const ROWS_PER_PASS: usize = 256;
 
 /// A node that is to be run: its row in the pass that ran its parent, the token that leads to it, its score.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Open {
+pub(crate) struct Open {
     row: usize,
     id: u32,
-    pub(super) node: usize,
-    pub(super) score: f64,
+    pub(crate) node: usize,
+    pub(crate) score: f64,
 }
 
 impl Open {
     /// The end of the prompt, which is run already.
-    pub(super) const ROOT: Self = Self {
+    pub(crate) const ROOT: Self = Self {
         row: 0,
         id: 0,
         node: 0,
@@ -91,7 +91,7 @@ fn walk(
 }
 
 /// Calls `visit` with every child of `nodes`, whose hidden states are the rows of `hidden`.
-pub(super) fn for_each_child(
+pub(crate) fn for_each_child(
     decoder: &Decoder,
     tree: &NameTree,
     hidden: Tensor<2>,
@@ -118,7 +118,7 @@ pub(super) fn for_each_child(
 }
 
 /// Runs nodes behind their parents: their keys and values on top of those of their ancestors, and their hidden states.
-pub(super) fn run(
+pub(crate) fn run(
     decoder: &Decoder,
     parents: &KvCache,
     nodes: &[Open],

@@ -7,17 +7,19 @@ use e2p_data::Split;
 use e2p_prefix::Adapter;
 use serde_json::{Map, Value, json};
 
-use super::bootstrap::{Sampled, sample};
-use super::candidates::Candidates;
-use super::catalogue::{Baseline, Catalogue};
-use super::drift::DriftLevel;
-use super::examples::EvalExample;
-use super::figure::{Figure, Link};
-use super::measures::{Judged, Measures, Metric, of_ranking};
-use super::provenance::provenance;
-use super::samples::Samples;
-use super::{Condition, EvalOptions, Scores};
 use crate::error::{Result, io};
+use crate::eval::arms::Condition;
+use crate::eval::arms::EvalExample;
+use crate::eval::judge::bootstrap::{Sampled, sample};
+use crate::eval::judge::figure::{Figure, Link};
+use crate::eval::judge::measures::{Judged, Measures, Metric, of_ranking};
+use crate::eval::judge::provenance::provenance;
+use crate::eval::options::EvalOptions;
+use crate::eval::score::Scores;
+use crate::eval::score::candidates::Candidates;
+use crate::eval::score::catalogue::{Baseline, Catalogue};
+use crate::eval::score::drift::DriftLevel;
+use crate::eval::score::samples::Samples;
 use crate::inputs::Inputs;
 use crate::recipe::Recipe;
 use crate::report::{DriftPoint, EvalReport, Metrics, REPORT_VERSION, ReportExtras, UserGains};
@@ -53,25 +55,25 @@ impl Evaluation {
 }
 
 /// Everything the report is made from.
-pub(super) struct Parts<'a> {
-    pub(super) run_path: &'a Path,
-    pub(super) recipe: &'a Recipe,
-    pub(super) inputs: &'a Inputs,
-    pub(super) options: &'a EvalOptions,
-    pub(super) split: Split,
-    pub(super) adapter: &'a Adapter,
-    pub(super) examples: &'a [EvalExample],
-    pub(super) users: &'a UserTable,
-    pub(super) skipped: usize,
+pub(crate) struct Parts<'a> {
+    pub(crate) run_path: &'a Path,
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) options: &'a EvalOptions,
+    pub(crate) split: Split,
+    pub(crate) adapter: &'a Adapter,
+    pub(crate) examples: &'a [EvalExample],
+    pub(crate) users: &'a UserTable,
+    pub(crate) skipped: usize,
     /// Examples whose stranger under `text_shuffled` has no profile.
-    pub(super) strangers_without_profile: usize,
+    pub(crate) strangers_without_profile: usize,
     /// The examples whose candidates were ranked.
-    pub(super) ranked: &'a [Candidates],
-    pub(super) catalogue: Option<&'a Catalogue>,
-    pub(super) scores: &'a [Scores],
-    pub(super) baselines: &'a [Baseline],
-    pub(super) drift: &'a [DriftLevel],
-    pub(super) samples: Samples,
+    pub(crate) ranked: &'a [Candidates],
+    pub(crate) catalogue: Option<&'a Catalogue>,
+    pub(crate) scores: &'a [Scores],
+    pub(crate) baselines: &'a [Baseline],
+    pub(crate) drift: &'a [DriftLevel],
+    pub(crate) samples: Samples,
 }
 
 /// Pairs whose difference a report states, better one first; besides every condition against `none`.
@@ -125,7 +127,7 @@ impl Row {
 }
 
 /// Makes the report.
-pub(super) fn assemble(parts: &Parts<'_>) -> Evaluation {
+pub(crate) fn assemble(parts: &Parts<'_>) -> Evaluation {
     let judged = Judged {
         n_users: parts.users.len(),
         examples: parts.examples,

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::Catalogue;
 use crate::error::Result;
-use crate::eval::examples::EvalExample;
+use crate::eval::arms::EvalExample;
 
 /// A ranking that is no language model's. Preferred variable name: `baseline`.
 #[derive(Debug, Clone, PartialEq, Eq)]
