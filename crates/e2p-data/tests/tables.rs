@@ -393,7 +393,7 @@ fn what_is_small_on_disk_and_large_in_memory_is_bounded() {
     prepared(&events("names.parquet", &[]), &options).unwrap();
 }
 
-/// Every file with one byte changed, or cut: an error that names it, or a table, never a panic.
+/// Files with every fourth byte changed, one at a time, or cut: an error that names it, or a table, never a panic.
 #[test]
 fn a_damaged_file_is_an_error() {
     std::panic::set_hook(Box::new(|info| {
@@ -412,10 +412,10 @@ fn a_damaged_file_is_an_error() {
     ] {
         let whole = fs::read(table(&format!("{name}.parquet"))).unwrap();
         let path = directory.path().join(format!("{name}.parquet"));
-        for at in 0..whole.len() {
+        for at in (0..whole.len()).step_by(4) {
             let mut damaged = whole.clone();
-            damaged[at] ^= [0x01, 0x80, 0xFF][at % 3];
-            if at % 7 == 0 {
+            damaged[at] ^= [0x01, 0x80, 0xFF][at / 4 % 3];
+            if at % 28 == 0 {
                 damaged.truncate(at);
             }
             fs::write(&path, &damaged).unwrap();

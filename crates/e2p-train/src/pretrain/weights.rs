@@ -6,13 +6,13 @@ use std::path::Path;
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use e2p_data::normal;
 use e2p_model::{Decoder, DecoderConfig, WeightSource};
 use e2p_prefix::{NamedTensors, write_safetensors};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Result, io};
-use e2p_data::normal;
 
 /// The trained tensors, matrices and vectors apart because their ranks differ.
 #[derive(Module, Debug)]
