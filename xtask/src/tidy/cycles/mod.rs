@@ -17,7 +17,7 @@ use self::graph::Graph;
 
 /// Imports that close a cycle and were there when this check was written, as crate, importing file
 /// and imported file. The list may only shrink: a line that closes no cycle any more is a problem.
-const KNOWN: [(&str, &str, &str); 27] = [
+const KNOWN: [(&str, &str, &str); 22] = [
     ("e2p-cli", "commands/embed/text.rs", "commands/embed/mod.rs"),
     ("e2p-cli", "hints.rs", "report.rs"),
     ("e2p-data", "als/solve.rs", "als/mod.rs"),
@@ -42,17 +42,12 @@ const KNOWN: [(&str, &str, &str); 27] = [
     ("e2p-model", "kernels/heads.rs", "rotary.rs"),
     ("e2p-model", "kernels/stored.rs", "matrix.rs"),
     ("e2p-model", "kernels/turn.rs", "kernels/product.rs"),
+    ("e2p-train", "report/html.rs", "report/mod.rs"),
     (
         "e2p-train",
-        "eval/catalogue/baselines.rs",
-        "eval/catalogue/mod.rs",
+        "eval/judge/provenance.rs",
+        "eval/judge/assemble.rs",
     ),
-    ("e2p-train", "eval/catalogue/mod.rs", "eval/mod.rs"),
-    ("e2p-train", "eval/assemble.rs", "eval/mod.rs"),
-    ("e2p-train", "eval/drift.rs", "eval/mod.rs"),
-    ("e2p-train", "eval/measures.rs", "eval/mod.rs"),
-    ("e2p-train", "eval/provenance.rs", "eval/assemble.rs"),
-    ("e2p-train", "report/html.rs", "report/mod.rs"),
 ];
 
 /// The problems of one crate: `folder` is its `src`, `name` that folder from the workspace's root.
