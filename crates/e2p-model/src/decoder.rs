@@ -15,8 +15,9 @@ use crate::kv_cache::KvCache;
 use crate::layer::DecoderLayer;
 use crate::linear::{Linear, load_matrix};
 use crate::load::{Checkpoint, CheckpointSource, LoadOptions, LoadReport, WeightSource, read_json};
-use crate::matrix::{MatmulPrecision, Matrix};
+use crate::matrix::Matrix;
 use crate::norm::Norm;
+use crate::precision::MatmulPrecision;
 use crate::rotary::Rotary;
 
 /// A frozen decoder-only language model. Preferred variable name: `decoder`.

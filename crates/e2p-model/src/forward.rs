@@ -9,12 +9,12 @@
 use burn::tensor::{Int, Tensor, TensorData, s};
 
 use crate::attention::{Earlier, Pass};
-use crate::cross_entropy::TargetScores;
 use crate::decoder::{Decoder, Padding};
 use crate::error::{ModelError, Result};
 use crate::kernels;
 use crate::kv_cache::KvCache;
 use crate::mask::{self, Visible};
+use crate::ops::TargetScores;
 use crate::tape::{Keep, Kept, Tape};
 
 /// Logits that [`Decoder::log_likelihoods`] computes at once: 32 MiB in f32.

@@ -1,9 +1,9 @@
 //! Keys and values of the slots computed so far.
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData, s};
+use burn::tensor::{DType, Device, Tensor, s};
 
 use crate::error::{ModelError, Result};
-use crate::kernels;
+use crate::ops::{self, LayerCache, SharedSlots, Slots, row_indices};
 
 /// Keys and values of a batch, one pair of preallocated tensors a layer.
 ///
@@ -27,13 +27,6 @@ struct Shared {
     len: usize,
     /// The row of `layers` that each row of the batch continues.
     rows: Vec<usize>,
-}
-
-/// One layer's keys (rotated) and values, `[batch_size, n_kv_heads, capacity, head_dim]`.
-#[derive(Debug, Clone)]
-pub(crate) struct LayerCache {
-    pub(crate) k: Tensor<4>,
-    pub(crate) v: Tensor<4>,
 }
 
 impl KvCache {
@@ -128,11 +121,11 @@ impl KvCache {
     /// As [`Self::select_rows`].
     #[must_use]
     pub fn branches(&self, rows: &[usize], capacity: usize) -> Self {
-        let is_served = self
+        let can_share = self
             .layers
             .first()
-            .is_some_and(|layer| kernels::serves(&layer.k));
-        if self.shared.is_some() || !is_served {
+            .is_some_and(|layer| ops::shares_slots(&layer.k));
+        if self.shared.is_some() || !can_share {
             return self.select_rows(rows, capacity);
         }
         let own = capacity
@@ -332,68 +325,4 @@ impl KvCache {
             rows: &shared.rows,
         })
     }
-}
-
-/// Keys and values of the slots of one layer. Preferred variable name: `slots`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Slots<'a> {
-    pub(crate) shared: Option<SharedSlots<'a>>,
-    pub(crate) own: &'a LayerCache,
-    /// Slots of `own` that count.
-    pub(crate) filled: usize,
-}
-
-/// The slots of one layer that are another cache's.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SharedSlots<'a> {
-    pub(crate) layer: &'a LayerCache,
-    pub(crate) len: usize,
-    pub(crate) rows: &'a [usize],
-}
-
-impl Slots<'_> {
-    /// Keys and values, each slot of each row once, `[batch_size, n_kv_heads, n_slots, head_dim]`: copies where slots are shared.
-    pub(crate) fn tensors(&self) -> [Tensor<4>; 2] {
-        let own = |source: &Tensor<4>| source.clone().slice(s![.., .., ..self.filled, ..]);
-        let [k, v] = [own(&self.own.k), own(&self.own.v)];
-        let Some(shared) = &self.shared else {
-            return [k, v];
-        };
-        let indices = row_indices(shared.rows, &k.device());
-        let join = |source: &Tensor<4>, own: Tensor<4>| {
-            let first = source
-                .clone()
-                .slice(s![.., .., ..shared.len, ..])
-                .select(0, indices.clone());
-            if self.filled == 0 {
-                first
-            } else {
-                Tensor::cat(vec![first, own], 2)
-            }
-        };
-        [join(&shared.layer.k, k), join(&shared.layer.v, v)]
-    }
-}
-
-impl LayerCache {
-    /// Zeros of the same heads and data type.
-    fn room(&self, n_rows: usize, capacity: usize) -> Self {
-        let [_, n_kv_heads, _, head_dim] = self.k.dims();
-        let zeros = || {
-            Tensor::zeros(
-                [n_rows, n_kv_heads, capacity, head_dim],
-                (&self.k.device(), self.k.dtype()),
-            )
-        };
-        Self {
-            k: zeros(),
-            v: zeros(),
-        }
-    }
-}
-
-fn row_indices(rows: &[usize], device: &Device) -> Tensor<1, Int> {
-    let rows: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
-    let n = rows.len();
-    Tensor::from_data(TensorData::new(rows, [n]), device)
 }

@@ -7,13 +7,13 @@ mod backward;
 #[cfg(feature = "tokenizer")]
 mod chat_template;
 mod config;
-mod cross_entropy;
 mod decoder;
 mod encoder;
 mod error;
 mod families;
 mod forward;
 mod generate;
+mod int8;
 mod kernels;
 mod kv_cache;
 mod layer;
@@ -25,6 +25,7 @@ mod mlp;
 mod norm;
 pub mod ops;
 mod pad;
+mod precision;
 #[cfg(feature = "tokenizer")]
 mod python_json;
 mod rotary;
@@ -40,7 +41,6 @@ pub use burn;
 #[cfg(feature = "tokenizer")]
 pub use chat_template::{ChatMessage, ChatOptions, ChatTemplate};
 pub use config::{DecoderConfig, MlpKind, NormKind, Positions, RotaryConfig, RotaryScaling};
-pub use cross_entropy::TargetScores;
 pub use decoder::{Decoder, Padding};
 pub use encoder::Encoder;
 pub use error::{ModelError, Result};
@@ -53,8 +53,9 @@ pub use kv_cache::KvCache;
 pub use load::{
     Checkpoint, LoadOptions, LoadReport, RandomSource, WeightSource, WrongShape, read_json,
 };
-pub use matrix::MatmulPrecision;
+pub use ops::TargetScores;
 pub use pad::pad_rows;
+pub use precision::MatmulPrecision;
 pub use tape::{Keep, Tape};
 pub use text_encoder::TextEncoder;
 #[cfg(feature = "tokenizer")]

@@ -42,7 +42,7 @@ impl Linear {
 
     /// `[rows, d_in]` to `[rows, d_out]`.
     pub(crate) fn forward_rows(&self, x: Tensor<2>) -> Tensor<2> {
-        self.weight.times_transposed(x, self.bias.as_ref())
+        self.weight.matmul_transposed(x, self.bias.as_ref())
     }
 
     /// `[batch_size, seq_len, d_in]` to `[batch_size, seq_len, d_out]`, as one product over all rows.
@@ -52,7 +52,7 @@ impl Linear {
 
     /// Gradient with respect to the input; the weights are constants.
     pub(crate) fn backward_rows(&self, dy: Tensor<2>) -> Tensor<2> {
-        self.weight.times(dy)
+        self.weight.matmul(dy)
     }
 
     /// [`Self::backward_rows`] over `[batch_size, seq_len, d_out]`.

@@ -3,10 +3,9 @@
 //! Dimension `i` is rotated with dimension `i + head_dim / 2`, so query and key weights are used as they lie in the checkpoint
 //! (transformers `models/llama/modeling_llama.py`, `rotate_half`). burn's own `RotaryEncoding` rotates neighbours instead.
 
-use burn::tensor::{DType, Device, Tensor, TensorData, s};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::config::{RotaryConfig, RotaryScaling};
-use crate::kernels;
 
 /// Angles per position, made when a pass knows its positions: contexts of 128 k positions need no table.
 #[derive(Debug, Clone)]
@@ -64,44 +63,11 @@ impl Rotary {
 }
 
 impl Rotation {
-    /// Rotates `[batch_size, n_heads, seq_len, head_dim]`.
-    pub(crate) fn apply(&self, x: Tensor<4>) -> Tensor<4> {
-        if kernels::serves(&x) {
-            return kernels::rotate(x, self, false);
-        }
-        self.apply_composed(x)
-    }
-
-    pub(crate) fn apply_composed(&self, x: Tensor<4>) -> Tensor<4> {
-        let rotated = rotate_half(x.clone());
-        x * self.cos.clone() + rotated * self.sin.clone()
-    }
-
-    /// Gradient of [`Self::apply`] with respect to its input: the rotation by the opposite angle.
-    pub(crate) fn backward(&self, dy: Tensor<4>) -> Tensor<4> {
-        if kernels::serves(&dy) {
-            return kernels::rotate(dy, self, true);
-        }
-        self.backward_composed(dy)
-    }
-
-    /// Cosines and sines, `[batch_size or 1, 1, seq_len, head_dim]` each, the second half of a row repeating the first.
+    /// Cosines and sines, `[batch_size or 1, 1, seq_len, head_dim]` each, the second half of a row
+    /// repeating the first.
     pub(crate) fn tables(&self) -> (Tensor<4>, Tensor<4>) {
         (self.cos.clone(), self.sin.clone())
     }
-
-    pub(crate) fn backward_composed(&self, dy: Tensor<4>) -> Tensor<4> {
-        let rotated = rotate_half(dy.clone());
-        dy * self.cos.clone() - rotated * self.sin.clone()
-    }
-}
-
-/// `(a, b)` to `(-b, a)` over the halves of the last dimension.
-fn rotate_half(x: Tensor<4>) -> Tensor<4> {
-    let half = x.dims()[3] / 2;
-    let a = x.clone().slice(s![.., .., .., ..half]);
-    let b = x.slice(s![.., .., .., half..]);
-    Tensor::cat(vec![b.neg(), a], 3)
 }
 
 fn scaled(frequency: f64, scaling: &RotaryScaling) -> f64 {

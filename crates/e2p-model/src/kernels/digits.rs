@@ -23,7 +23,7 @@ use pulp::x86::V4;
 
 use super::few_rows::{Next, by_blocks};
 use super::turn::turn;
-use crate::matrix::Int8;
+use crate::int8::Int8;
 
 /// Lanes of a vector of sums.
 const LANES: usize = 16;

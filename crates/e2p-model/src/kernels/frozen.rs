@@ -12,10 +12,11 @@ use super::flex::{Weights, make, read, read_weights};
 use super::product::{Matrix, Side, product};
 use super::rows::for_rows;
 use super::stored::{Code, Stored, are_words};
-use crate::matrix::{Int8, MatmulPrecision};
+use crate::int8::Int8;
+use crate::precision::MatmulPrecision;
 
 /// `x W^T + b`: `[rows, d_in]` to `[rows, d_out]`.
-pub(crate) fn times_transposed(
+pub(crate) fn matmul_transposed(
     x: Tensor<2>,
     weights: &Tensor<2>,
     bias: Option<&Tensor<1>>,
@@ -31,8 +32,8 @@ pub(crate) fn times_transposed(
     })
 }
 
-/// [`times_transposed`] for a matrix in 8 bits.
-pub(crate) fn times_int8_transposed(
+/// [`matmul_transposed`] for a matrix in 8 bits.
+pub(crate) fn matmul_int8_transposed(
     x: Tensor<2>,
     weights: &Int8,
     bias: Option<&Tensor<1>>,
@@ -119,7 +120,7 @@ fn forward_in<A: Arithmetic, T: Stored>(
 }
 
 /// `x W + b`: `[rows, d_out]` to `[rows, d_in]`.
-pub(crate) fn times(
+pub(crate) fn matmul(
     x: Tensor<2>,
     weights: &Tensor<2>,
     bias: Option<&Tensor<1>>,
@@ -146,7 +147,7 @@ pub(crate) fn times(
 }
 
 /// `x W` for a matrix in 8 bits.
-pub(crate) fn times_int8(x: Tensor<2>, weights: &Int8, precision: MatmulPrecision) -> Tensor<2> {
+pub(crate) fn matmul_int8(x: Tensor<2>, weights: &Int8, precision: MatmulPrecision) -> Tensor<2> {
     let n_rows = x.dims()[0];
     let x = read(x);
     make([n_rows, weights.d_in], |y| {

@@ -1,12 +1,14 @@
 //! The frozen stack's inner loops on the CPU: vectorised, spread over all cores, one pass over memory each.
 //!
-//! burn-flex computes `exp`, sigmoid and softmax in serial scalar loops and makes a new tensor for every step of a formula. The functions
-//! here do a whole formula a row at a time, through burn's `extension` interface. They serve `f32` tensors of the flex backend without
-//! autodiff, which [`serves`] tells; everywhere else, and as the oracle in the tests, the same formula stands beside each call as composed
-//! tensor operations. Rows are independent, so no result depends on the number of threads.
+//! burn-flex computes `exp`, sigmoid and softmax in serial scalar loops and makes a new tensor for
+//! every step of a formula. The functions here do a whole formula a row at a time, through burn's
+//! `extension` interface. They serve `f32` tensors of the flex backend without autodiff, which
+//! [`serves`] tells. `crate::ops` asks it, and holds the same formulas as composed tensor operations
+//! for everywhere else and as the oracle in the tests. Rows are independent, so no result depends
+//! on the number of threads.
 //!
-//! Instructions are chosen at run time (`pulp`): AVX-512, AVX2, NEON or none, from one source. What each kernel saves is in
-//! `docs/KERNELS.md`.
+//! Instructions are chosen at run time (`pulp`): AVX-512, AVX2, NEON or none, from one source. What
+//! each kernel saves is in `docs/KERNELS.md`.
 
 mod activate;
 mod arithmetic;
@@ -35,7 +37,9 @@ pub(crate) use few_rows::FEW as FEW_ROWS;
 pub(crate) use flex::{are_on, serves, serves_weights};
 #[cfg(test)]
 pub(crate) use frozen::has_digits;
-pub(crate) use frozen::{has_pairs, times, times_int8, times_int8_transposed, times_transposed};
+pub(crate) use frozen::{
+    has_pairs, matmul, matmul_int8, matmul_int8_transposed, matmul_transposed,
+};
 pub(crate) use heads::{merge, rotate, split};
 pub(crate) use norm::{norm, norm_backward};
 pub(crate) use rows::on_workers;

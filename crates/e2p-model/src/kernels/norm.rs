@@ -1,4 +1,4 @@
-//! RMS norm and layer norm of rows. The formulas stand in `crate::norm`.
+//! RMS norm and layer norm of rows. The formulas stand in `crate::ops`.
 
 use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};

@@ -4,7 +4,8 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::tests::{FORWARD, GRADIENT, assert_close, on_any_threads, random};
 use crate::kernels;
-use crate::matrix::{MatmulPrecision, Matrix};
+use crate::matrix::Matrix;
+use crate::precision::MatmulPrecision;
 
 #[test]
 fn products_equal_the_composed_operations_in_every_storage() {
@@ -25,8 +26,8 @@ fn products_equal_the_composed_operations_in_every_storage() {
                 let what = format!("{n_rows} x {d_in} x {d_out} {}", weights.dtype_name());
                 let bias = random(14, [d_out]);
                 let (x, dy) = (random(15, [n_rows, d_in]), random(16, [n_rows, d_out]));
-                let y = on_any_threads(|| weights.times_transposed(x.clone(), Some(&bias)));
-                let dx = on_any_threads(|| weights.times(dy.clone()));
+                let y = on_any_threads(|| weights.matmul_transposed(x.clone(), Some(&bias)));
+                let dx = on_any_threads(|| weights.matmul(dy.clone()));
                 assert_eq!(
                     (y.dims(), dx.dims()),
                     ([n_rows, d_out], [n_rows, d_in]),
@@ -50,14 +51,14 @@ fn a_matrix_larger_than_the_packing_buffer_is_taken_in_parts() {
     // 300 x 12,000 values are more than the 2 M that are packed at a time, by columns in one direction and by terms in the other.
     let weights = random(17, [12_000, 300]);
     let (x, dy) = (random(18, [30, 300]), random(19, [30, 12_000]));
-    let y = kernels::times_transposed(x.clone(), &weights, None, MatmulPrecision::Highest);
+    let y = kernels::matmul_transposed(x.clone(), &weights, None, MatmulPrecision::Highest);
     assert_close(
         &y,
         &x.matmul(weights.clone().transpose()),
         FORWARD,
         "forward",
     );
-    let dx = kernels::times(dy.clone(), &weights, None, MatmulPrecision::Highest);
+    let dx = kernels::matmul(dy.clone(), &weights, None, MatmulPrecision::Highest);
     assert_close(&dx, &dy.matmul(weights), GRADIENT, "backward");
 }
 
@@ -83,8 +84,8 @@ fn products_of_pairs_equal_products_of_rounded_factors() {
                 let what = format!("{n_rows} x {d_in} x {d_out} {}", weights.dtype_name());
                 let bias = random(14, [d_out]);
                 let (x, dy) = (random(15, [n_rows, d_in]), random(16, [n_rows, d_out]));
-                let y = on_any_threads(|| weights.times_transposed(x.clone(), Some(&bias)));
-                let dx = on_any_threads(|| weights.times(dy.clone()));
+                let y = on_any_threads(|| weights.matmul_transposed(x.clone(), Some(&bias)));
+                let dx = on_any_threads(|| weights.matmul(dy.clone()));
                 if n_rows == 0 {
                     assert_eq!((y.dims(), dx.dims()), ([0, d_out], [0, d_in]), "{what}");
                     continue;
@@ -148,7 +149,7 @@ fn eight_bits_are_multiplied_as_exactly_as_in_f32_whatever_the_row() {
             }
             x[row * 11 % d_in] *= -1000.0;
         }
-        let y = weights.times_transposed(
+        let y = weights.matmul_transposed(
             Tensor::from_data(
                 TensorData::new(x.clone(), [n_rows, d_in]),
                 (&Device::flex(), DType::F32),
@@ -190,7 +191,7 @@ fn what_is_no_number_spoils_its_row_in_every_storage() {
                 x[(n_rows - 1) * 70 + 69] = bad;
                 let x = TensorData::new(x, [n_rows, 70]);
                 let y = weights
-                    .times_transposed(Tensor::from_data(x, (&Device::flex(), DType::F32)), None);
+                    .matmul_transposed(Tensor::from_data(x, (&Device::flex(), DType::F32)), None);
                 let y = y.into_data().try_into_vec_as::<f32>().expect("floats");
                 let (good, spoilt) = y.split_at((n_rows - 1) * 40);
                 assert!(good.iter().all(|y| y.is_finite()), "{bad}");

@@ -1,4 +1,4 @@
-//! Scaled softmax over visible keys, forward and backward, in place. The formulas stand in `crate::attention`.
+//! Scaled softmax over visible keys, forward and backward, in place. The formulas stand in `crate::ops`.
 
 use std::ops::Range;
 

@@ -4,7 +4,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use pulp::Simd;
 
-use crate::matrix::Int8;
+use crate::int8::Int8;
 
 /// A stored weight.
 pub(crate) trait Stored: Copy + Send + Sync + 'static {

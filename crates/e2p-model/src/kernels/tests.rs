@@ -1,17 +1,16 @@
 //! Every kernel against the composed operations that it replaces: odd widths, one row, no rows, any number of threads.
 
-use burn::tensor::{DType, Device, Tensor, TensorData, activation, s};
+use burn::tensor::{DType, Device, Tensor, TensorData, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::config::{MlpKind, NormKind, RotaryConfig, RotaryScaling};
-use crate::cross_entropy::TargetScores;
 use crate::kernels::{self, Segment};
 use crate::load::RandomSource;
 use crate::mask::Visible;
-use crate::mlp;
 use crate::norm::Norm;
+use crate::ops::{self, TargetScores, composed};
 use crate::rotary::{Rotary, Rotation};
 
 /// Rows of a batch: none, one, and more than one task.
@@ -91,12 +90,22 @@ fn norms_equal_the_composed_operations() {
                 if width <= 2 && kind == NormKind::LayerNorm {
                     continue;
                 }
-                assert_close(&y, &norm.forward_composed(x.clone()), FORWARD, &what);
+                assert_close(
+                    &y,
+                    &composed::norm_composed(x.clone(), norm.weights()),
+                    FORWARD,
+                    &what,
+                );
                 if width <= 2 {
                     continue;
                 }
                 let dx = on_any_threads(|| norm.backward(x.clone(), dy.clone()));
-                assert_close(&dx, &norm.backward_composed(x, dy), GRADIENT, &what);
+                assert_close(
+                    &dx,
+                    &composed::norm_backward_composed(x, dy, norm.weights()),
+                    GRADIENT,
+                    &what,
+                );
             }
         }
     }
@@ -125,11 +134,11 @@ fn activations_equal_the_composed_operations() {
                 }
                 assert_close(
                     &y,
-                    &mlp::activate_composed(kind, up.clone()),
+                    &composed::activate_composed(kind, up.clone()),
                     FORWARD,
                     &what,
                 );
-                let expected = mlp::activate_backward_composed(kind, up, dy);
+                let expected = composed::activate_backward_composed(kind, up, dy);
                 assert_close(&dx, &expected, GRADIENT, &what);
             }
         }
@@ -146,13 +155,13 @@ fn activations_stay_finite_far_out() {
         let found = kernels::activate(kind, up.clone());
         assert_close(
             &found,
-            &mlp::activate_composed(kind, up.clone()),
+            &composed::activate_composed(kind, up.clone()),
             FORWARD,
             &format!("{kind:?}"),
         );
         let dy = found.ones_like();
         let found = kernels::activate_backward(kind, up.clone(), dy.clone());
-        let expected = mlp::activate_backward_composed(kind, up.clone(), dy);
+        let expected = composed::activate_backward_composed(kind, up.clone(), dy);
         assert_close(&found, &expected, GRADIENT, &format!("{kind:?}"));
     }
 }
@@ -182,17 +191,22 @@ fn heads_are_split_rotated_and_merged_as_by_composed_operations() {
                 .clone()
                 .reshape([batch_size, seq_len, 6, head_dim])
                 .swap_dims(1, 2)
-                .slice(burn::tensor::s![.., first_head..first_head + n_heads]);
+                .slice(s![.., first_head..first_head + n_heads]);
             assert_close(&plain, &expected, 0.0, &what);
             let rotated = on_any_threads(|| {
                 kernels::split(&rows, first_head, n_heads, head_dim, Some(&rotation))
             });
-            let expected = rotation.apply_composed(plain.clone());
+            let expected = composed::rotate_composed(plain.clone(), &rotation);
             assert_close(&rotated, &expected, FORWARD, &what);
-            assert_close(&rotation.apply(plain.clone()), &expected, FORWARD, &what);
-            let expected = rotation.backward_composed(plain.clone());
             assert_close(
-                &rotation.backward(plain.clone()),
+                &ops::rotate(plain.clone(), &rotation),
+                &expected,
+                FORWARD,
+                &what,
+            );
+            let expected = composed::rotate_backward_composed(plain.clone(), &rotation);
+            assert_close(
+                &ops::rotate_backward(plain.clone(), &rotation),
                 &expected,
                 GRADIENT,
                 &what,
@@ -232,15 +246,9 @@ fn softmax_equals_the_composed_operations() {
         if batch_size == 0 {
             continue;
         }
-        let scaled = scores.mul_scalar(0.7);
-        let masked = match visible.hidden(n_queries, &Device::flex()) {
-            Some(hidden) => scaled.mask_fill(hidden.expand(shape), -1e30),
-            None => scaled,
-        };
-        let expected = activation::softmax(masked, 3);
+        let expected = composed::softmax_composed(scores, &visible, 0.7);
         assert_close(&p, &expected, FORWARD, &what);
-        let p_dp = p.clone() * dp;
-        let expected = (p_dp.clone() - p * p_dp.sum_dim(3)).mul_scalar(0.7);
+        let expected = composed::softmax_backward_composed(p, dp, 0.7);
         assert_close(&ds, &expected, GRADIENT, &what);
     }
 }
@@ -365,7 +373,7 @@ fn a_tensor_that_somebody_else_holds_is_not_changed() {
     let rotation = rotation(1, 5, 6);
     let heads = random(12, [1, 4, 5, 6]);
     let heads_before = values(&heads);
-    rotation.apply(heads.clone().slice(burn::tensor::s![.., 1..3]));
+    ops::rotate(heads.clone().slice(s![.., 1..3]), &rotation);
     assert_eq!(values(&logits), before);
     assert_eq!(values(&scores), scores_before);
     assert_eq!(values(&heads), heads_before);

@@ -20,7 +20,7 @@ pub use source::{RandomSource, WeightSource};
 
 use crate::error::{ModelError, Result};
 use crate::kernels;
-use crate::matrix::MatmulPrecision;
+use crate::precision::MatmulPrecision;
 
 /// How weights are turned into tensors.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,7 @@ use super::LoadOptions;
 use super::checkpoint::Checkpoint;
 use super::convert::{self, NotFinite};
 use super::report::{LoadReport, WrongShape};
-use crate::matrix::MatmulPrecision;
+use crate::precision::MatmulPrecision;
 
 /// Hands out weights by name while a model is being built.
 ///
