@@ -22,7 +22,7 @@ pub use self::judge::assemble::Evaluation;
 pub use self::options::{EvalOptions, EvalProgress, Stage};
 use self::score::catalogue::{self, Als, Catalogue};
 pub use self::score::cost::Cost;
-use self::score::{Scores, answers, candidates, cost, drift, samples, target_nlls};
+use self::score::{Scores, Trial, answers, candidates, cost, drift, samples, target_nlls};
 use crate::encode::ExampleEncoder;
 use crate::error::{Result, TrainError};
 use crate::inputs::Inputs;
@@ -110,54 +110,41 @@ pub fn evaluate(
             Err(TrainError::Stopped)
         }
     };
+    let trial = Trial {
+        inputs,
+        arms: &arms,
+        examples: &examples,
+        batch_size: recipe.train.batch_size,
+    };
     let mut base = candidates::Base::new();
     let mut scores = Vec::with_capacity(conditions.len());
     for condition in conditions {
         let mut report = |stage, done, total| tell(Some(condition), stage, done, total);
-        let nll = target_nlls(
-            inputs,
-            &arms,
-            condition,
-            &examples,
-            recipe.train.batch_size,
-            |done| report(Stage::Targets, done, examples.len()),
-        )?;
-        let choices = candidates::choose(
-            decoder,
-            &arms,
-            condition,
-            &examples,
-            &ranked,
-            &mut base,
-            |done| report(Stage::Candidates, done, ranked.len()),
-        )?;
-        let answers = answers::answers(
-            decoder,
-            &inputs.tokenizer,
-            &arms,
-            condition,
-            &answered,
-            options.max_new_tokens,
-            |done| report(Stage::Answers, done, answered.len()).is_ok(),
-        )?;
-        let cost = cost::measure(decoder, &arms, condition, &examples)?;
         scores.push(Scores {
             condition,
-            nll,
-            choices,
-            answers,
+            nll: target_nlls(trial, condition, |done| {
+                report(Stage::Targets, done, examples.len())
+            })?,
+            choices: candidates::choose(trial, condition, &ranked, &mut base, |done| {
+                report(Stage::Candidates, done, ranked.len())
+            })?,
+            answers: answers::answers(
+                trial,
+                condition,
+                &answered,
+                options.max_new_tokens,
+                |done| report(Stage::Answers, done, answered.len()).is_ok(),
+            )?,
             catalogue: Vec::new(),
             beam: Vec::new(),
-            cost,
+            cost: cost::measure(trial, condition)?,
         });
     }
     let mut baselines = Vec::new();
     if let Some(catalogue) = &catalogue {
         catalogue::rank_all(
-            decoder,
-            &arms,
+            trial,
             catalogue,
-            &examples,
             &mut scores,
             options.beam,
             |done, total| tell(None, Stage::Catalogue, done, total),
@@ -166,20 +153,14 @@ pub fn evaluate(
     }
     let is_e2p = adapter.config.method == Method::E2p;
     let drift = if noise.len() > 1 && is_e2p {
-        drift::measure(
-            inputs,
-            &adapter,
-            &arms,
-            &noise,
-            &examples,
-            recipe.train.batch_size,
-            |done, total| tell(Some(Condition::E2p), Stage::Drift, done, total),
-        )?
+        drift::measure(trial, &adapter, &noise, |done, total| {
+            tell(Some(Condition::E2p), Stage::Drift, done, total)
+        })?
     } else {
         Vec::new()
     };
     let samples = if is_e2p {
-        samples::samples(inputs, &arms, &examples, catalogue.as_ref(), options)?
+        samples::samples(trial, catalogue.as_ref(), options)?
     } else {
         Vec::new()
     };

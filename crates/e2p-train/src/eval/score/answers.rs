@@ -2,15 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use e2p_model::{
-    Decoder, Finish, GenerateRequest, Generator, SamplingConfig, StopConditions, Tokenizer,
-};
+use e2p_model::{Finish, GenerateRequest, Generator, SamplingConfig, StopConditions};
 use e2p_prefix::prompt_input;
 
 use crate::error::{Result, TrainError};
-use crate::eval::arms::Arms;
 use crate::eval::arms::Condition;
 use crate::eval::arms::EvalExample;
+use crate::eval::score::Trial;
 
 /// Rows of one batch.
 const ROWS_PER_PASS: usize = 16;
@@ -20,14 +18,14 @@ const ROWS_PER_PASS: usize = 16;
 /// # Errors
 /// [`TrainError::Stopped`], and whatever the generator refuses.
 pub(crate) fn answers(
-    decoder: &Decoder,
-    tokenizer: &Tokenizer,
-    arms: &Arms<'_>,
+    trial: Trial<'_>,
     condition: Condition,
     examples: &[&EvalExample],
     max_new_tokens: usize,
     mut go_on: impl FnMut(usize) -> bool,
 ) -> Result<Vec<String>> {
+    let Trial { inputs, arms, .. } = trial;
+    let (decoder, tokenizer) = (&inputs.decoder, &inputs.tokenizer);
     let generator = Generator::new(decoder, Some(tokenizer));
     let eos_token_ids = tokenizer.eos_token_ids(&decoder.config().eos_token_ids);
     let mut order: Vec<usize> = (0..examples.len()).collect();

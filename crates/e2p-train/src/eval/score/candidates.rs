@@ -6,14 +6,13 @@
 
 use std::collections::HashMap;
 
-use e2p_model::Decoder;
 use e2p_prefix::Prefilled;
 
 use crate::encode::ExampleEncoder;
 use crate::error::Result;
-use crate::eval::arms::Arms;
 use crate::eval::arms::Condition;
 use crate::eval::arms::EvalExample;
+use crate::eval::score::Trial;
 
 /// Prompts whose candidates are ranked in one go.
 const PROMPTS_PER_TRUNK: usize = 8;
@@ -114,14 +113,14 @@ pub(crate) fn tokenize(
 /// # Errors
 /// As [`Prefilled::log_likelihoods`], and what `report` returns when it is told how many are done.
 pub(crate) fn choose(
-    decoder: &Decoder,
-    arms: &Arms<'_>,
+    trial: Trial<'_>,
     condition: Condition,
-    examples: &[EvalExample],
     all: &[Candidates],
     base: &mut Base,
     mut report: impl FnMut(usize) -> Result<()>,
 ) -> Result<Vec<Choice>> {
+    let Trial { arms, examples, .. } = trial;
+    let decoder = &trial.inputs.decoder;
     let of_nobody = condition.of_nobody();
     let is_chat = all.iter().all(|candidates| candidates.bare.is_some());
     let mut choices = Vec::with_capacity(all.len());

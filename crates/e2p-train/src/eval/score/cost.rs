@@ -2,14 +2,12 @@
 
 use std::time::Instant;
 
-use e2p_model::Decoder;
 use e2p_prefix::Prefilled;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::eval::arms::Arms;
 use crate::eval::arms::Condition;
-use crate::eval::arms::EvalExample;
+use crate::eval::score::Trial;
 
 /// Prompts that are timed.
 const TIMED: usize = 21;
@@ -26,12 +24,9 @@ pub struct Cost {
 }
 
 /// Counts over all examples, times a few of them spread evenly; projecting the embedding counts as prefill.
-pub(crate) fn measure(
-    decoder: &Decoder,
-    arms: &Arms<'_>,
-    condition: Condition,
-    examples: &[EvalExample],
-) -> Result<Cost> {
+pub(crate) fn measure(trial: Trial<'_>, condition: Condition) -> Result<Cost> {
+    let Trial { arms, examples, .. } = trial;
+    let decoder = &trial.inputs.decoder;
     let config = decoder.config();
     let n_prefix = if condition.has_prefix() {
         arms.projector.n_prefix()

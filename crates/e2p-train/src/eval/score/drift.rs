@@ -5,9 +5,8 @@ use e2p_prefix::Adapter;
 use crate::error::Result;
 use crate::eval::arms::Arms;
 use crate::eval::arms::Condition;
-use crate::eval::arms::EvalExample;
+use crate::eval::score::Trial;
 use crate::eval::score::target_nlls;
-use crate::inputs::Inputs;
 
 /// Scores at one level of noise. Preferred variable name: `level`.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,14 +22,12 @@ pub(crate) struct DriftLevel {
 /// # Errors
 /// As the scoring, and what `report` returns.
 pub(crate) fn measure(
-    inputs: &Inputs,
+    trial: Trial<'_>,
     adapter: &Adapter,
-    arms: &Arms<'_>,
     levels: &[f32],
-    examples: &[EvalExample],
-    batch_size: usize,
     mut report: impl FnMut(usize, usize) -> Result<()>,
 ) -> Result<Vec<DriftLevel>> {
+    let Trial { arms, examples, .. } = trial;
     let total = levels.len() * examples.len();
     let mut out = Vec::with_capacity(levels.len());
     for (at, noise) in levels.iter().enumerate() {
@@ -42,14 +39,13 @@ pub(crate) fn measure(
             *noise,
             arms.device,
         );
-        let nll = target_nlls(
-            inputs,
-            &noisy,
-            Condition::E2p,
-            examples,
-            batch_size,
-            |done| report(at * examples.len() + done, total),
-        )?;
+        let noisy = Trial {
+            arms: &noisy,
+            ..trial
+        };
+        let nll = target_nlls(noisy, Condition::E2p, |done| {
+            report(at * examples.len() + done, total)
+        })?;
         out.push(DriftLevel { noise: *noise, nll });
     }
     Ok(out)

@@ -1,13 +1,12 @@
 //! The same prompts answered for different users: what a reader looks at first.
 
 use crate::error::Result;
-use crate::eval::arms::Arms;
 use crate::eval::arms::Condition;
 use crate::eval::arms::EvalExample;
 use crate::eval::options::EvalOptions;
+use crate::eval::score::Trial;
 use crate::eval::score::answers;
 use crate::eval::score::catalogue::Catalogue;
-use crate::inputs::Inputs;
 
 /// Prompts shown.
 const PROMPTS: usize = 4;
@@ -24,12 +23,11 @@ pub(crate) type Samples = Vec<(String, Vec<(String, String)>)>;
 /// # Errors
 /// Whatever the generator refuses.
 pub(crate) fn samples(
-    inputs: &Inputs,
-    arms: &Arms<'_>,
-    examples: &[EvalExample],
+    trial: Trial<'_>,
     catalogue: Option<&Catalogue>,
     options: &EvalOptions,
 ) -> Result<Samples> {
+    let Trial { arms, examples, .. } = trial;
     if options.generate == 0 {
         return Ok(Vec::new());
     }
@@ -57,8 +55,7 @@ pub(crate) fn samples(
                 let list = |user: &usize| {
                     let width = options.beam.max(RECOMMENDATIONS);
                     let names = catalogue.recommend(
-                        &inputs.decoder,
-                        arms,
+                        trial,
                         &example.prompt,
                         *user,
                         RECOMMENDATIONS,
@@ -77,15 +74,9 @@ pub(crate) fn samples(
                     })
                     .collect();
                 let rows: Vec<&EvalExample> = rows.iter().collect();
-                answers::answers(
-                    &inputs.decoder,
-                    &inputs.tokenizer,
-                    arms,
-                    Condition::E2p,
-                    &rows,
-                    options.max_new_tokens,
-                    |_| true,
-                )?
+                answers::answers(trial, Condition::E2p, &rows, options.max_new_tokens, |_| {
+                    true
+                })?
             }
         };
         let named = users.iter().map(|user| arms.users.id(*user).to_owned());

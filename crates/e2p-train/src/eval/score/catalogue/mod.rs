@@ -15,7 +15,6 @@ mod tree;
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 
-use e2p_model::Decoder;
 use e2p_prefix::{Prefilled, Prompt};
 use rayon::prelude::*;
 
@@ -23,10 +22,9 @@ pub(crate) use self::baselines::{Als, Baseline, baselines};
 use self::tree::NameTree;
 use crate::encode::ExampleEncoder;
 use crate::error::{Result, TrainError};
-use crate::eval::arms::Arms;
 use crate::eval::arms::Condition;
 use crate::eval::arms::EvalExample;
-use crate::eval::score::Scores;
+use crate::eval::score::{Scores, Trial};
 use crate::inputs::Inputs;
 use crate::users::UserTable;
 
@@ -141,14 +139,14 @@ impl Catalogue {
     /// The names that constrained beam search recommends for a prompt and a user, best first.
     pub(crate) fn recommend(
         &self,
-        decoder: &Decoder,
-        arms: &Arms<'_>,
+        trial: Trial<'_>,
         prompt: &Prompt,
         user: usize,
         n: usize,
         width: usize,
     ) -> Result<Vec<&str>> {
-        let prefix = arms.prefix(Condition::E2p, &[user]);
+        let decoder = &trial.inputs.decoder;
+        let prefix = trial.arms.prefix(Condition::E2p, &[user]);
         let prefilled = Prefilled::new(decoder, &[prompt], prefix)?;
         let found = beam::search(decoder, &self.tree, &prefilled, width, &self.seen[user])?;
         let names = found
@@ -191,26 +189,20 @@ type Outcome = (usize, usize, usize, Option<usize>);
 /// # Errors
 /// Whatever the decoder refuses, and what `report` returns.
 pub(crate) fn rank_all(
-    decoder: &Decoder,
-    arms: &Arms<'_>,
+    trial: Trial<'_>,
     catalogue: &Catalogue,
-    examples: &[EvalExample],
     scores: &mut [Scores],
     beam_width: usize,
     mut report: impl FnMut(usize, usize) -> Result<()>,
 ) -> Result<()> {
-    let searches = searches(arms, catalogue, examples, scores);
+    let searches = searches(trial, catalogue, scores);
     report(0, searches.len())?;
     let mut done = 0;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for chunk in searches.chunks(SEARCHES_PER_REPORT) {
         let found: Result<Vec<Vec<Outcome>>> = chunk
             .par_iter()
-            .map(|search| {
-                one(
-                    decoder, arms, catalogue, examples, scores, beam_width, search,
-                )
-            })
+            .map(|search| one(trial, catalogue, scores, beam_width, search))
             .collect();
         outcomes.extend(found?.into_iter().flatten());
         done += chunk.len();
@@ -228,12 +220,8 @@ pub(crate) fn rank_all(
 }
 
 /// The different searches that the conditions need.
-fn searches<'a>(
-    arms: &Arms<'_>,
-    catalogue: &Catalogue,
-    examples: &'a [EvalExample],
-    scores: &[Scores],
-) -> Vec<Search<'a>> {
+fn searches<'a>(trial: Trial<'a>, catalogue: &Catalogue, scores: &[Scores]) -> Vec<Search<'a>> {
+    let Trial { arms, examples, .. } = trial;
     let mut numbers: HashMap<(&Prompt, (Condition, usize)), usize> = HashMap::new();
     let mut searches: Vec<Search<'_>> = Vec::new();
     for (entry, scores) in scores.iter().enumerate() {
@@ -256,14 +244,14 @@ fn searches<'a>(
 }
 
 fn one(
-    decoder: &Decoder,
-    arms: &Arms<'_>,
+    trial: Trial<'_>,
     catalogue: &Catalogue,
-    examples: &[EvalExample],
     scores: &[Scores],
     beam_width: usize,
     search: &Search<'_>,
 ) -> Result<Vec<Outcome>> {
+    let Trial { arms, examples, .. } = trial;
+    let decoder = &trial.inputs.decoder;
     let (condition, user) = search.arm;
     let prefix = arms.prefix(condition, &[user]);
     let prefilled = Prefilled::new(decoder, &[search.prompt], prefix)?;

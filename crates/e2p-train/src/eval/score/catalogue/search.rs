@@ -46,48 +46,50 @@ pub(crate) fn at_least(
     prefilled: &Prefilled,
     threshold: f64,
 ) -> Result<Vec<(usize, f64)>> {
-    let mut found = Vec::new();
-    walk(
+    let mut walk = Walk {
         decoder,
         tree,
-        &prefilled.cache,
-        prefilled.hidden.clone(),
-        &[Open::ROOT],
         threshold,
-        &mut found,
-    )?;
-    Ok(found)
+        found: Vec::new(),
+    };
+    walk.descend(&prefilled.cache, prefilled.hidden.clone(), &[Open::ROOT])?;
+    Ok(walk.found)
 }
 
-/// Scores the children of nodes that have been run, then runs those that go on: depth first by passes, so that few caches are alive.
-fn walk(
-    decoder: &Decoder,
-    tree: &NameTree,
-    cache: &KvCache,
-    hidden: Tensor<2>,
-    nodes: &[Open],
+/// A search on its way.
+struct Walk<'a> {
+    decoder: &'a Decoder,
+    tree: &'a NameTree,
     threshold: f64,
-    found: &mut Vec<(usize, f64)>,
-) -> Result<()> {
-    let mut open = Vec::new();
-    for_each_child(decoder, tree, hidden, nodes, |child| {
-        if child.score < threshold {
-            return;
+    /// Items and the log-likelihoods of their names.
+    found: Vec<(usize, f64)>,
+}
+
+impl Walk<'_> {
+    /// Scores the children of nodes that have been run, then runs those that go on: depth first by passes, so that few caches are alive.
+    fn descend(&mut self, cache: &KvCache, hidden: Tensor<2>, nodes: &[Open]) -> Result<()> {
+        let (decoder, tree) = (self.decoder, self.tree);
+        let mut open = Vec::new();
+        for_each_child(decoder, tree, hidden, nodes, |child| {
+            if child.score < self.threshold {
+                return;
+            }
+            let node = tree.node(child.node);
+            let items = node.items.iter().map(|item| (*item, child.score));
+            self.found.extend(items);
+            if !node.children.is_empty() {
+                open.push(child);
+            }
+        });
+        if cache.len() == decoder.config().max_seq_len {
+            return Ok(());
         }
-        let node = tree.node(child.node);
-        found.extend(node.items.iter().map(|item| (*item, child.score)));
-        if !node.children.is_empty() {
-            open.push(child);
+        for chunk in open.chunks(ROWS_PER_PASS) {
+            let (cache, hidden) = run(decoder, cache, chunk)?;
+            self.descend(&cache, hidden, chunk)?;
         }
-    });
-    if cache.len() == decoder.config().max_seq_len {
-        return Ok(());
+        Ok(())
     }
-    for chunk in open.chunks(ROWS_PER_PASS) {
-        let (cache, hidden) = run(decoder, cache, chunk)?;
-        walk(decoder, tree, &cache, hidden, chunk, threshold, found)?;
-    }
-    Ok(())
 }
 
 /// Calls `visit` with every child of `nodes`, whose hidden states are the rows of `hidden`.
