@@ -8,7 +8,7 @@ use e2p_prefix::prompt_input;
 use crate::error::{Result, TrainError};
 use crate::eval::arms::Condition;
 use crate::eval::arms::EvalExample;
-use crate::eval::score::Trial;
+use crate::eval::score::trial::Trial;
 
 /// Rows of one batch.
 const ROWS_PER_PASS: usize = 16;

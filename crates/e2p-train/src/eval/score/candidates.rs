@@ -12,7 +12,7 @@ use crate::encode::ExampleEncoder;
 use crate::error::Result;
 use crate::eval::arms::Condition;
 use crate::eval::arms::EvalExample;
-use crate::eval::score::Trial;
+use crate::eval::score::trial::Trial;
 
 /// Prompts whose candidates are ranked in one go.
 const PROMPTS_PER_TRUNK: usize = 8;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::eval::arms::Condition;
-use crate::eval::score::Trial;
+use crate::eval::score::trial::Trial;
 
 /// Prompts that are timed.
 const TIMED: usize = 21;

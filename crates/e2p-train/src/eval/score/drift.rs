@@ -5,8 +5,8 @@ use e2p_prefix::Adapter;
 use crate::error::Result;
 use crate::eval::arms::Arms;
 use crate::eval::arms::Condition;
-use crate::eval::score::Trial;
-use crate::eval::score::target_nlls;
+use crate::eval::score::trial::Trial;
+use crate::eval::score::trial::target_nlls;
 
 /// Scores at one level of noise. Preferred variable name: `level`.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,9 +4,9 @@ use crate::error::Result;
 use crate::eval::arms::Condition;
 use crate::eval::arms::EvalExample;
 use crate::eval::options::EvalOptions;
-use crate::eval::score::Trial;
 use crate::eval::score::answers;
 use crate::eval::score::catalogue::Catalogue;
+use crate::eval::score::trial::Trial;
 
 /// Prompts shown.
 const PROMPTS: usize = 4;

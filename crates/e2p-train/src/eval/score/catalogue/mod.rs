@@ -24,7 +24,8 @@ use crate::encode::ExampleEncoder;
 use crate::error::{Result, TrainError};
 use crate::eval::arms::Condition;
 use crate::eval::arms::EvalExample;
-use crate::eval::score::{Scores, Trial};
+use crate::eval::score::Scores;
+use crate::eval::score::trial::Trial;
 use crate::inputs::Inputs;
 use crate::users::UserTable;
 
