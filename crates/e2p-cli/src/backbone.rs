@@ -32,10 +32,12 @@ pub(crate) fn warn_unused(name: &str, unused: &[String]) {
     tracing::warn!("not used of `{name}`: {}{rest}", listed.join(", "));
 }
 
-/// Loads `path_or_id` onto the device that the options ask for; the directory is where it was found.
+/// Loads `path_or_id` onto the device that the options ask for; the directory is where it was
+/// found.
 ///
 /// # Errors
-/// A directory that is not there, and everything that [`Tokenizer::from_dir`] and [`Decoder::from_dir`] refuse.
+/// A directory that is not there, and everything that [`Tokenizer::from_dir`] and
+/// [`Decoder::from_dir`] refuse.
 pub(crate) fn load(
     path_or_id: &str,
     global: &GlobalArgs,

@@ -1,4 +1,5 @@
-//! Which backends are compiled in and which device computes. The only file that asks for backend features.
+//! Which backends are compiled in and which device computes. The only file that asks for backend
+//! features.
 
 use std::panic::{self, UnwindSafe};
 use std::sync::LazyLock;
@@ -253,7 +254,8 @@ fn default_device(backend: &str) -> Device {
     }
 }
 
-/// Runs `work` and turns a panic into its message: drivers that are absent or broken panic inside burn's runtimes.
+/// Runs `work` and turns a panic into its message: drivers that are absent or broken panic inside
+/// burn's runtimes.
 fn caught<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));

@@ -1,4 +1,5 @@
-//! What to type next, for the errors that have an answer. The libraries know nothing of verbs and options; this file does.
+//! What to type next, for the errors that have an answer. The libraries know nothing of verbs and
+//! options; this file does.
 
 use std::error::Error;
 

@@ -1,7 +1,8 @@
 //! Downloads a backbone from a hub into the cache that Hugging Face's own tools use.
 //!
-//! The `hf-hub` crate does the transfer: resumed where it broke off, followed through redirects. This file chooses the
-//! few files that are needed, checks what arrived, and falls back to the cache where the hub cannot be reached.
+//! The `hf-hub` crate does the transfer: resumed where it broke off, followed through redirects.
+//! This file chooses the few files that are needed, checks what arrived, and falls back to the
+//! cache where the hub cannot be reached.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -45,7 +46,8 @@ pub(crate) struct HubOptions {
 }
 
 impl HubOptions {
-    /// Reads `HF_ENDPOINT`, `HF_TOKEN` (else the token file in the cache), `HF_HOME`, `HF_HUB_CACHE` and `HF_HUB_OFFLINE`.
+    /// Reads `HF_ENDPOINT`, `HF_TOKEN` (else the token file in the cache), `HF_HOME`,
+    /// `HF_HUB_CACHE` and `HF_HUB_OFFLINE`.
     pub(crate) fn from_env(quiet: bool) -> Self {
         let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let cache = var("HF_HUB_CACHE").map_or_else(Cache::from_env, |dir| Cache::new(dir.into()));
@@ -100,8 +102,8 @@ impl HubOptions {
 /// The directory of the model `id`, downloaded where it is not in the cache.
 ///
 /// # Errors
-/// A hub that cannot be reached and no complete copy in the cache, an unknown or protected id, a repository without
-/// safetensors, a checksum that differs.
+/// A hub that cannot be reached and no complete copy in the cache, an unknown or protected id, a
+/// repository without safetensors, a checksum that differs.
 pub(crate) fn download(id: &str, options: &HubOptions) -> anyhow::Result<PathBuf> {
     if options.offline {
         return options.cached(id).ok_or_else(|| {
@@ -178,8 +180,8 @@ pub(crate) fn download(id: &str, options: &HubOptions) -> anyhow::Result<PathBuf
     Ok(dir)
 }
 
-/// Whether a file belongs to sentence-transformers: its settings, and the modules' configurations and
-/// weights, whose folders begin with a number (`1_Pooling/config.json`).
+/// Whether a file belongs to sentence-transformers: its settings, and the modules' configurations
+/// and weights, whose folders begin with a number (`1_Pooling/config.json`).
 fn is_of_encoder(file: &str) -> bool {
     match file.split_once('/') {
         Some((folder, file)) => {
@@ -236,8 +238,9 @@ impl Fetcher<'_> {
     }
 }
 
-/// Compares a file with the checksum that the hub gave for it: the cache names large files by their SHA-256. Small ones
-/// are named by git's hash, which is no checksum of the bytes alone; JSON that does not parse is found when it is read.
+/// Compares a file with the checksum that the hub gave for it: the cache names large files by their
+/// SHA-256. Small ones are named by git's hash, which is no checksum of the bytes alone; JSON that
+/// does not parse is found when it is read.
 fn verify(pointer: &Path) -> anyhow::Result<()> {
     let blob = pointer
         .canonicalize()

@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks the running verb to end at the next good moment, a later one ends the process.
+//! Ctrl-C and SIGTERM: the first asks the running verb to end at the next good moment, a later one
+//! ends the process.
 
 use std::process;
 use std::sync::OnceLock;
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 /// When the verb was asked to end.
 static REQUESTED: OnceLock<Instant> = OnceLock::new();
 
-/// Signals this close together are one request: `timeout` and batch systems send theirs to the process and to its group.
+/// Signals this close together are one request: `timeout` and batch systems send theirs to the
+/// process and to its group.
 const ONE_REQUEST: Duration = Duration::from_secs(1);
 
 /// The verb ended early because it was asked to.

@@ -6,7 +6,8 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use crate::args::GlobalArgs;
 
-/// Starts logging at the level that `--quiet` and `-v` ask for; `E2P_LOG` (tracing's filter syntax) wins over both.
+/// Starts logging at the level that `--quiet` and `-v` ask for; `E2P_LOG` (tracing's filter syntax)
+/// wins over both.
 pub(crate) fn init(global: &GlobalArgs) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => LevelFilter::ERROR,

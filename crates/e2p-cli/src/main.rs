@@ -25,8 +25,9 @@ use clap::Parser;
 use crate::args::Cli;
 use crate::output::Output;
 
-/// A step makes and drops tensors of many megabytes; an allocator that gives them back to the system each time pays for every page anew,
-/// which took half the time of a prefill of 512 tokens (docs/LOG.md).
+/// A step makes and drops tensors of many megabytes; an allocator that gives them back to the
+/// system each time pays for every page anew, which took half the time of a prefill of 512 tokens
+/// (docs/LOG.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

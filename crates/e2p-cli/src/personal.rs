@@ -102,7 +102,8 @@ impl Personal {
         })
     }
 
-    /// The soft tokens of a user, or of an unknown one where that is allowed; `None` without an adapter.
+    /// The soft tokens of a user, or of an unknown one where that is allowed; `None` without an
+    /// adapter.
     ///
     /// # Errors
     /// A user who is not named or has no embedding.
@@ -151,7 +152,8 @@ pub(crate) fn day(date: &str) -> String {
     }
 }
 
-/// Opens embeddings and refuses those of another space; `space` says what they are where the file does not.
+/// Opens embeddings and refuses those of another space; `space` says what they are where the file
+/// does not.
 fn open_users(
     path: &Path,
     space: Option<&str>,

@@ -1,4 +1,5 @@
-//! The reference pages that follow from code. With `E2P_GENERATE` set (`cargo xtask gen`) they are written, else compared.
+//! The reference pages that follow from code. With `E2P_GENERATE` set (`cargo xtask gen`) they are
+//! written, else compared.
 #![allow(clippy::unwrap_used)]
 
 use std::fmt::Write as _;

@@ -1,7 +1,9 @@
 //! The adapter on disk, under peft's file names: what a service needs beside the backbone.
 //!
-//! `adapter_config.json` says what the projector looks like, how its prompts were made and where its tokens go, which embedding space it
-//! reads and which backbone it was trained on; `adapter_model.safetensors` holds its tensors and the space's statistics. A wrong backbone or space is refused by name.
+//! `adapter_config.json` says what the projector looks like, how its prompts were made and where
+//! its tokens go, which embedding space it reads and which backbone it was trained on;
+//! `adapter_model.safetensors` holds its tensors and the space's statistics. A wrong backbone or
+//! space is refused by name.
 
 use std::path::{Path, PathBuf};
 
@@ -44,7 +46,8 @@ pub struct AdapterConfig {
     pub projector: ProjectorConfig,
     /// How the prompts of training were made; prompts at serving time are made the same way.
     pub prompt: PromptConfig,
-    /// What the prompts of training were; `None` in an adapter of format version 1, which does not say.
+    /// What the prompts of training were; `None` in an adapter of format version 1, which does not
+    /// say.
     pub prompt_format: Option<PromptFormat>,
     /// The user embeddings' space; its statistics are in the tensor file.
     pub embedding_space: EmbeddingSpace,
@@ -158,7 +161,8 @@ impl Adapter {
         Ok(Self { config, projector })
     }
 
-    /// Writes the two files into `dir`, which must exist. Callers that must not lose an older adapter write beside it and rename.
+    /// Writes the two files into `dir`, which must exist. Callers that must not lose an older
+    /// adapter write beside it and rename.
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -247,7 +251,8 @@ impl AdapterConfig {
         Ok(config)
     }
 
-    /// What an adapter of format version 1 does not say about its prompts, as a sentence for whoever uses it; `None` for later ones.
+    /// What an adapter of format version 1 does not say about its prompts, as a sentence for
+    /// whoever uses it; `None` for later ones.
     pub fn unrecorded(&self) -> Option<&'static str> {
         self.prompt_format.is_none().then_some(
             "the adapter does not record how its prompts were made (format version 1): whether they were chats or plain text, \

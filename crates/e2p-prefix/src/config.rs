@@ -34,7 +34,8 @@ pub enum Preset {
     Linear,
     /// Linear, GELU, linear: the default.
     Mlp,
-    /// Two layers with SiLU, a linear residual path and dropout: the shape reported for GLIDE (arXiv 2603.17540).
+    /// Two layers with SiLU, a linear residual path and dropout: the shape reported for GLIDE
+    /// (arXiv 2603.17540).
     Glide,
 }
 
@@ -84,7 +85,8 @@ impl ProjectorConfig {
 
 /// Where the soft tokens enter the input.
 ///
-/// What stands before them does not depend on the user: it is computed once, shared by all users, and never differentiated.
+/// What stands before them does not depend on the user: it is computed once, shared by all users,
+/// and never differentiated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

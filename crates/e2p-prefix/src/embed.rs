@@ -11,7 +11,8 @@ use crate::prompt::Prompt;
 ///
 /// # Shapes
 /// - `prefix`: `[prompts.len(), n_prefix, d_model]`, or `None` for the backbone alone
-/// - output: `[prompts.len(), longest + n_prefix, d_model]`, and the position at which each row begins
+/// - output: `[prompts.len(), longest + n_prefix, d_model]`, and the position at which each row
+///   begins
 ///
 /// # Errors
 /// An id outside the vocabulary, an empty prompt.

@@ -74,7 +74,8 @@ pub enum PrefixError {
         /// Markers found.
         found: usize,
     },
-    /// Soft tokens were asked of a backbone without an adapter, or a user's of an adapter that reads no embedding.
+    /// Soft tokens were asked of a backbone without an adapter, or a user's of an adapter that
+    /// reads no embedding.
     #[error("{found} has no soft tokens of users, expected an adapter with method e2p")]
     NoUsers {
         /// What there is instead.

@@ -30,7 +30,8 @@ impl Prefix {
     }
 }
 
-/// A frozen backbone, and the adapter that personalizes it where there is one. Preferred variable name: `model`.
+/// A frozen backbone, and the adapter that personalizes it where there is one. Preferred variable
+/// name: `model`.
 ///
 /// Cheap to clone: weights and tokenizer are shared.
 #[derive(Clone)]
@@ -42,10 +43,12 @@ pub struct Personalized {
 }
 
 impl Personalized {
-    /// Opens the Hugging Face directory `backbone` and the adapter (or the run that trained it) beside it.
+    /// Opens the Hugging Face directory `backbone` and the adapter (or the run that trained it)
+    /// beside it.
     ///
     /// # Errors
-    /// Whatever cannot be read, and [`PrefixError::WrongBackbone`] for an adapter of another backbone.
+    /// Whatever cannot be read, and [`PrefixError::WrongBackbone`] for an adapter of another
+    /// backbone.
     pub fn open(
         backbone: impl AsRef<Path>,
         adapter: impl AsRef<Path>,
@@ -59,7 +62,8 @@ impl Personalized {
         Self::bare(decoder, tokenizer).with_adapter(backbone, adapter.as_ref())
     }
 
-    /// A backbone alone. A chat without a template begins with the tokenizer's special tokens here, as its other texts do.
+    /// A backbone alone. A chat without a template begins with the tokenizer's special tokens here,
+    /// as its other texts do.
     pub fn bare(decoder: Decoder, tokenizer: Tokenizer) -> Self {
         Self {
             decoder,
@@ -72,7 +76,8 @@ impl Personalized {
         }
     }
 
-    /// The same backbone with the adapter in `adapter`, which may be a run directory. `backbone` is where the weights were loaded from.
+    /// The same backbone with the adapter in `adapter`, which may be a run directory. `backbone` is
+    /// where the weights were loaded from.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -129,7 +134,8 @@ impl Personalized {
         PromptBuilder::new(&self.tokenizer, self.decoder.config(), &self.prompt)
     }
 
-    /// The prompt of a conversation, whole: nothing is dropped, and running it fails where it is longer than the context.
+    /// The prompt of a conversation, whole: nothing is dropped, and running it fails where it is
+    /// longer than the context.
     ///
     /// # Errors
     /// As [`PromptBuilder::chat`].
@@ -145,11 +151,13 @@ impl Personalized {
         self.prompts()?.text(text, None, usize::MAX)
     }
 
-    /// The soft tokens of a user with this embedding (`[d_user]`, as the recommender or encoder gives it) of the space named `space`.
+    /// The soft tokens of a user with this embedding (`[d_user]`, as the recommender or encoder
+    /// gives it) of the space named `space`.
     ///
     /// # Errors
-    /// [`PrefixError::WrongSpace`] for vectors of another space or dimension than the adapter was trained on,
-    /// [`PrefixError::NonFinite`], [`PrefixError::NoUsers`] where no adapter reads embeddings.
+    /// [`PrefixError::WrongSpace`] for vectors of another space or dimension than the adapter was
+    /// trained on, [`PrefixError::NonFinite`], [`PrefixError::NoUsers`] where no adapter reads
+    /// embeddings.
     pub fn prefix(&self, space: &str, embedding: &[f32]) -> Result<Prefix> {
         let adapter = self.reads_users()?;
         let expected = &adapter.config.embedding_space;
@@ -169,8 +177,8 @@ impl Personalized {
         Ok(Prefix(adapter.projector.default_prefix(1).squeeze_dim(0)))
     }
 
-    /// A text of at most `max_new_tokens` tokens that goes on from `prompt`, for a user or for nobody in particular (`None`: the backbone
-    /// alone).
+    /// A text of at most `max_new_tokens` tokens that goes on from `prompt`, for a user or for
+    /// nobody in particular (`None`: the backbone alone).
     ///
     /// # Errors
     /// A prompt and text longer than the context, and whatever the generator refuses.
@@ -191,8 +199,9 @@ impl Personalized {
         Ok(texts.into_iter().map(|text| text.text).collect())
     }
 
-    /// The log-likelihood (nats) of each text as the continuation of `prompt`, for a user or for the backbone alone. The texts are taken
-    /// as they stand: [`PromptBuilder::chat_target`] says how an answer stands in a chat template.
+    /// The log-likelihood (nats) of each text as the continuation of `prompt`, for a user or for
+    /// the backbone alone. The texts are taken as they stand: [`PromptBuilder::chat_target`] says
+    /// how an answer stands in a chat template.
     ///
     /// # Errors
     /// A prompt and text longer than the context; a text without any token.
@@ -227,8 +236,8 @@ impl Personalized {
         prompt_input(&self.decoder, prompt, user.map(|user| user.0.clone()))
     }
 
-    /// How strongly a user counts, for a request about `prompt`: 1 as trained, 0 an unknown user, above 1 amplified. `None` where it is 1,
-    /// which needs no second row.
+    /// How strongly a user counts, for a request about `prompt`: 1 as trained, 0 an unknown user,
+    /// above 1 amplified. `None` where it is 1, which needs no second row.
     ///
     /// # Errors
     /// As [`Self::default_prefix`].

@@ -35,7 +35,8 @@ impl PrefillCache {
 
     /// A batch of `rows` whose fixed parts come from the store where it has them.
     ///
-    /// What is kept does not depend on what was missing beside it, so that a resumed run finds the same bits.
+    /// What is kept does not depend on what was missing beside it, so that a resumed run finds the
+    /// same bits.
     ///
     /// # Errors
     /// As [`SplicedBatch::new`].

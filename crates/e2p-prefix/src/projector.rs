@@ -1,9 +1,11 @@
 //! The projector: the only trained part.
 //!
-//! `prefix = s * g(e) / rms(g(e))`, with `g` one of the presets and `s` a learned scale that starts at the mean RMS of the backbone's
-//! token embeddings: a soft token is as large as a token from the first step on (PPlug, arXiv 2409.11901, matches norms by a constant).
-//! Beside `g` there is a learned default prefix. It is the cold-start user, the unconditional branch of guidance, what prefix dropout
-//! puts in a row's place, and, with the projector unused, the `soft_prompt` baseline.
+//! `prefix = s * g(e) / rms(g(e))`, with `g` one of the presets and `s` a learned scale that starts
+//! at the mean RMS of the backbone's token embeddings: a soft token is as large as a token from the
+//! first step on (PPlug, arXiv 2409.11901, matches norms by a constant). Beside `g` there is a
+//! learned default prefix. It is the cold-start user, the unconditional branch of guidance, what
+//! prefix dropout puts in a row's place, and, with the projector unused, the `soft_prompt`
+//! baseline.
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::Linear;
@@ -36,11 +38,12 @@ pub struct Projector {
 impl ProjectorConfig {
     /// A projector with seeded random weights whose soft tokens have the RMS `token_rms`.
     ///
-    /// Weights are uniform within `1 / sqrt(fan_in)` as in PyTorch. The output bias starts as the default prefix and the
-    /// weights leading to it are scaled by `token_rms * output_gain`: small values start near one prefix for all users.
+    /// Weights are uniform within `1 / sqrt(fan_in)` as in PyTorch. The output bias starts as the
+    /// default prefix and the weights leading to it are scaled by `token_rms * output_gain`: small
+    /// values start near one prefix for all users.
     ///
-    /// The same seed gives the same weights on every device. Parameter ids are fixed, so that optimizer state saved beside an adapter
-    /// finds its parameters again.
+    /// The same seed gives the same weights on every device. Parameter ids are fixed, so that
+    /// optimizer state saved beside an adapter finds its parameters again.
     pub fn init(&self, token_rms: f32, output_gain: f32, seed: u64, device: &Device) -> Projector {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut next_id = 0;
@@ -54,8 +57,9 @@ impl ProjectorConfig {
                 .collect()
         };
         let width = self.n_prefix * self.d_model;
-        // Uniform within sqrt(3) has the RMS 1. What is projected starts as large as a token too: it is normalised, so that its size decides
-        // nothing but how far a step of the optimizer turns it, and so it turns as fast as the default prefix.
+        // Uniform within sqrt(3) has the RMS 1. What is projected starts as large as a token too:
+        // it is normalised, so that its size decides nothing but how far a step of the optimizer
+        // turns it, and so it turns as fast as the default prefix.
         let direction = uniform(width, token_rms * 3f32.sqrt());
         let output_gain = token_rms * output_gain;
         // Weights are learned on a device under autodiff and constants elsewhere.
@@ -127,10 +131,11 @@ impl Projector {
         self.forward_dropped(user_embedding, None)
     }
 
-    /// [`Self::forward`] with the hidden layer multiplied by `dropout`: 0 for what is dropped, `1 / (1 - p)` for what stays. Presets without
-    /// a hidden layer have nothing to drop.
+    /// [`Self::forward`] with the hidden layer multiplied by `dropout`: 0 for what is dropped, `1 /
+    /// (1 - p)` for what stays. Presets without a hidden layer have nothing to drop.
     ///
-    /// The caller draws the factors: a generator that others in the process use too could not repeat a training run.
+    /// The caller draws the factors: a generator that others in the process use too could not
+    /// repeat a training run.
     ///
     /// # Shapes
     /// - `user_embedding`: `[batch_size, d_user]`
@@ -178,7 +183,8 @@ impl Projector {
             .expand([batch_size, n_prefix, d_model])
     }
 
-    /// [`Self::forward_dropped`] with the default prefix in the rows where `is_default` is set (`[batch_size]`).
+    /// [`Self::forward_dropped`] with the default prefix in the rows where `is_default` is set
+    /// (`[batch_size]`).
     pub fn forward_or_default(
         &self,
         user_embedding: Tensor<2>,
@@ -193,8 +199,8 @@ impl Projector {
 
     /// The projector with its weight matrices multiplied by `factor`: decoupled weight decay.
     ///
-    /// Biases, the scale and the default prefix stay as they are: they hold what all users share, and a scale that decays silences the
-    /// prefix.
+    /// Biases, the scale and the default prefix stay as they are: they hold what all users share,
+    /// and a scale that decays silences the prefix.
     #[must_use]
     pub fn with_weights_scaled(mut self, factor: f32) -> Self {
         let layers = [
@@ -211,7 +217,8 @@ impl Projector {
         self
     }
 
-    /// The parameters whose effect is the same for all users: output biases, scale and default prefix.
+    /// The parameters whose effect is the same for all users: output biases, scale and default
+    /// prefix.
     pub fn shared_parameters(&self) -> Vec<ParamId> {
         let layers = [Some(&self.output), self.residual.as_ref()];
         let biases = layers

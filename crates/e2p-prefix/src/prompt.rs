@@ -23,18 +23,21 @@ use crate::spliced::SplicedRow;
 pub struct PromptConfig {
     /// Where the soft tokens go.
     pub position: PrefixPosition,
-    /// Longest prompt in tokens; older messages are dropped first, then tokens on the left. 0: as the context allows.
+    /// Longest prompt in tokens; older messages are dropped first, then tokens on the left. 0: as
+    /// the context allows.
     pub max_prompt_tokens: usize,
-    /// Examples with longer targets are left out of training and cut in evaluation. 0: no limit but the context.
+    /// Examples with longer targets are left out of training and cut in evaluation. 0: no limit but
+    /// the context.
     pub max_target_tokens: usize,
     /// Put the user's profile, as text, into the system message: the `text+e2p` way of training.
     pub profile: bool,
     /// Longest profile text in tokens.
     pub max_profile_tokens: usize,
-    /// The date that chat templates read as today's, as `2026-11-27`. Empty: the command line takes the day on which training begins; a
-    /// library reads no clock and takes 1970-01-01.
+    /// The date that chat templates read as today's, as `2026-11-27`. Empty: the command line takes
+    /// the day on which training begins; a library reads no clock and takes 1970-01-01.
     pub date: String,
-    /// Put the tokenizer's special tokens around a chat where the backbone has no chat template. Templates write their own.
+    /// Put the tokenizer's special tokens around a chat where the backbone has no chat template.
+    /// Templates write their own.
     pub special_tokens_in_plain_chats: bool,
 }
 
@@ -114,7 +117,8 @@ pub struct PromptBuilder<'a> {
 }
 
 impl<'a> PromptBuilder<'a> {
-    /// A builder that follows `config`, with the special tokens that `tokenizer` and `decoder` name.
+    /// A builder that follows `config`, with the special tokens that `tokenizer` and `decoder`
+    /// name.
     ///
     /// # Errors
     /// [`PrefixError::Config`] for a date that is none.
@@ -134,11 +138,13 @@ impl<'a> PromptBuilder<'a> {
 
     /// The prompt of a plain text, behind the `profile` text where there is one.
     ///
-    /// Tokens beyond `limit` are dropped on the left, but not a leading beginning-of-sequence token. An empty text becomes that token.
+    /// Tokens beyond `limit` are dropped on the left, but not a leading beginning-of-sequence
+    /// token. An empty text becomes that token.
     ///
     /// # Errors
-    /// The tokenizer's; [`PrefixError::Placeholder`] where the position asks for one marker and there is none, or more.
-    /// [`e2p_model::ModelError::EmptyPrompt`] for an empty text of a backbone without such a token.
+    /// The tokenizer's; [`PrefixError::Placeholder`] where the position asks for one marker and
+    /// there is none, or more. [`e2p_model::ModelError::EmptyPrompt`] for an empty text of a
+    /// backbone without such a token.
     pub fn text(&self, text: &str, profile: Option<&str>, limit: usize) -> Result<Prompt> {
         let with_profile = profile.map(|profile| format!("{profile}\n{text}"));
         let text = with_profile.as_deref().unwrap_or(text);
@@ -146,10 +152,11 @@ impl<'a> PromptBuilder<'a> {
         self.or_bos(self.cut(prompt, limit))
     }
 
-    /// The prompt of a conversation in the backbone's chat template, with the `profile` text as a system message in front where there is
-    /// one.
+    /// The prompt of a conversation in the backbone's chat template, with the `profile` text as a
+    /// system message in front where there is one.
     ///
-    /// Where it is longer than `limit` tokens, the oldest messages behind the system messages are dropped, then tokens on the left.
+    /// Where it is longer than `limit` tokens, the oldest messages behind the system messages are
+    /// dropped, then tokens on the left.
     ///
     /// # Errors
     /// As [`Self::text`], and a template that refuses the conversation.
@@ -183,8 +190,9 @@ impl<'a> PromptBuilder<'a> {
         }
     }
 
-    /// Ids of `answer` as the chat template writes it behind `messages`, up to the first end-of-turn token, which is added where the
-    /// template writes none. Leading spaces and markers are those that the backbone was trained with.
+    /// Ids of `answer` as the chat template writes it behind `messages`, up to the first
+    /// end-of-turn token, which is added where the template writes none. Leading spaces and markers
+    /// are those that the backbone was trained with.
     ///
     /// # Errors
     /// A template that refuses the conversation.
@@ -212,7 +220,8 @@ impl<'a> PromptBuilder<'a> {
         Ok(ids)
     }
 
-    /// The sentences as one line, as many as fit into the profile's token limit; `None` where none does.
+    /// The sentences as one line, as many as fit into the profile's token limit; `None` where none
+    /// does.
     ///
     /// # Errors
     /// The tokenizer's.
@@ -242,7 +251,8 @@ impl<'a> PromptBuilder<'a> {
                 .render_chat(&messages[..n], &self.options(false))
                 .unwrap_or_default(),
         };
-        // A template that opens or closes differently without further messages: no common beginning, then no system part.
+        // A template that opens or closes differently without further messages: no common
+        // beginning, then no system part.
         let system_bytes = if text.starts_with(&system) {
             system.len()
         } else {
@@ -253,7 +263,8 @@ impl<'a> PromptBuilder<'a> {
         self.tokenize(&text, special_tokens, system_bytes)
     }
 
-    /// Tokenizes a rendered prompt and finds the slot; the first `system_bytes` of it are the system part.
+    /// Tokenizes a rendered prompt and finds the slot; the first `system_bytes` of it are the
+    /// system part.
     fn tokenize(&self, text: &str, special_tokens: bool, system_bytes: usize) -> Result<Prompt> {
         // Two pieces where the slot is inside, so that no token straddles it.
         let pieces = |before: &str, after: &str| -> Result<Prompt> {

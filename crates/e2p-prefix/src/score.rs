@@ -20,12 +20,14 @@ const POSITIONS_PER_PASS: usize = 4096;
 pub struct Prefilled {
     /// Keys and values, a row for each prompt, padded on the left.
     pub cache: KvCache,
-    /// The state behind each prompt's last position, which predicts what follows: `[n_prompts, d_model]`.
+    /// The state behind each prompt's last position, which predicts what follows: `[n_prompts,
+    /// d_model]`.
     pub hidden: Tensor<2>,
 }
 
 impl Prefilled {
-    /// Runs `prompts` with the soft tokens `prefix` (`[n_prompts, n_prefix, d_model]`) in their slots, or without any.
+    /// Runs `prompts` with the soft tokens `prefix` (`[n_prompts, n_prefix, d_model]`) in their
+    /// slots, or without any.
     ///
     /// # Errors
     /// An empty prompt, an id outside the vocabulary, a prompt longer than the context.
@@ -38,7 +40,8 @@ impl Prefilled {
         Ok(Self { cache, hidden })
     }
 
-    /// The log-likelihood (nats) of every token of every continuation, `[prompt][continuation][token]`.
+    /// The log-likelihood (nats) of every token of every continuation,
+    /// `[prompt][continuation][token]`.
     ///
     /// # Errors
     /// An id outside the vocabulary, a prompt and continuation longer than the context.

@@ -1,7 +1,8 @@
 //! The contract about user embeddings: which space they come from and how they are standardised.
 //!
-//! The statistics are those of the training users and travel with the adapter, so a vector means the same at training and at serving
-//! time. An embedding is personal data (it can be inverted): nothing here prints or logs one.
+//! The statistics are those of the training users and travel with the adapter, so a vector means
+//! the same at training and at serving time. An embedding is personal data (it can be inverted):
+//! nothing here prints or logs one.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -23,9 +24,11 @@ pub struct EmbeddingSpace {
     pub std: Vec<f32>,
 }
 
-/// The standard deviation of a dimension counts as at least this part of the average over dimensions.
+/// The standard deviation of a dimension counts as at least this part of the average over
+/// dimensions.
 ///
-/// Some encoders have dead dimensions (all-MiniLM-L6-v2 has three); without a floor a stray value there would be blown up. Ours.
+/// Some encoders have dead dimensions (all-MiniLM-L6-v2 has three); without a floor a stray value
+/// there would be blown up. Ours.
 const STD_FLOOR: f32 = 0.01;
 
 impl EmbeddingSpace {

@@ -1,12 +1,13 @@
-//! The method on top of `e2p-model`'s decoders: what does not depend on the user is computed once, the rest is spliced, run and
-//! differentiated.
+//! The method on top of `e2p-model`'s decoders: what does not depend on the user is computed once,
+//! the rest is spliced, run and differentiated.
 
 use burn::tensor::Tensor;
 use e2p_model::{Decoder, Keep, KvCache, ModelError, Padding, Tape};
 
 use crate::inject::{inject, prefix_gradient};
 
-/// One sequence of token ids and the place of the soft tokens in it: behind `before`, in front of `after`.
+/// One sequence of token ids and the place of the soft tokens in it: behind `before`, in front of
+/// `after`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SplicedRow {
     /// Ids that the soft tokens do not reach: nothing here depends on the user.
@@ -31,7 +32,8 @@ impl SplicedRow {
         }
     }
 
-    /// A row for runs without a prefix: the prompt's last token, which predicts the first target, is live.
+    /// A row for runs without a prefix: the prompt's last token, which predicts the first target,
+    /// is live.
     pub fn plain(prompt: &[u32], target: &[u32]) -> Self {
         Self::new(prompt, prompt.len().saturating_sub(1), target)
     }
@@ -54,8 +56,9 @@ impl SplicedRow {
 
 /// A batch of rows, ready to run with any prefix.
 ///
-/// Keys and values of the `before` parts are constants; hand in a cache to share them between batches. Rows without any `before` part
-/// make the whole batch run without a cache: exact, only slower.
+/// Keys and values of the `before` parts are constants; hand in a cache to share them between
+/// batches. Rows without any `before` part make the whole batch run without a cache: exact, only
+/// slower.
 #[derive(Debug)]
 pub struct SplicedBatch {
     earlier: Option<KvCache>,
@@ -63,7 +66,8 @@ pub struct SplicedBatch {
     inputs_embeds: Tensor<3>,
     /// The prefix's slot in `inputs_embeds`, for each row.
     slots: Vec<usize>,
-    /// Predicting slots, as if there were no prefix; one less than the slot of the target, -1 for a target at slot 0.
+    /// Predicting slots, as if there were no prefix; one less than the slot of the target, -1 for a
+    /// target at slot 0.
     predictors: Vec<(usize, isize)>,
     targets: Vec<u32>,
 }
@@ -78,7 +82,8 @@ pub struct SplicedTape {
 impl SplicedBatch {
     /// Prepares rows for `decoder`.
     ///
-    /// `earlier` holds keys and values of exactly the rows' `before` parts; without it they are computed here.
+    /// `earlier` holds keys and values of exactly the rows' `before` parts; without it they are
+    /// computed here.
     ///
     /// # Errors
     /// An id outside the vocabulary, a `before` part longer than the context.
@@ -157,12 +162,12 @@ impl SplicedBatch {
         self.predictors.iter().map(|(row, _)| *row)
     }
 
-    /// Logits of the targets, `[n_targets of all rows, vocab_size]`, with `prefix` (`[batch_size, n_prefix, d_model]`) spliced in, or
-    /// without any.
+    /// Logits of the targets, `[n_targets of all rows, vocab_size]`, with `prefix` (`[batch_size,
+    /// n_prefix, d_model]`) spliced in, or without any.
     ///
     /// # Errors
-    /// A row longer than the context, or, without a prefix, a target with no token before it in the live part ([`SplicedRow::plain`]
-    /// makes rows that have one).
+    /// A row longer than the context, or, without a prefix, a target with no token before it in the
+    /// live part ([`SplicedRow::plain`] makes rows that have one).
     pub fn forward(
         &self,
         decoder: &Decoder,
@@ -179,7 +184,8 @@ impl SplicedBatch {
         Ok((logits, SplicedTape { tape, n_prefix }))
     }
 
-    /// The log-likelihoods (nats) of each row's targets, with `prefix` spliced in or without any. Nothing is kept for a backward pass.
+    /// The log-likelihoods (nats) of each row's targets, with `prefix` spliced in or without any.
+    /// Nothing is kept for a backward pass.
     ///
     /// # Errors
     /// As [`Self::forward`].
@@ -212,7 +218,8 @@ impl SplicedBatch {
         }
     }
 
-    /// Gradient with respect to the prefix of [`Self::forward`], `[batch_size, n_prefix, d_model]`, from that with respect to the logits.
+    /// Gradient with respect to the prefix of [`Self::forward`], `[batch_size, n_prefix, d_model]`,
+    /// from that with respect to the logits.
     ///
     /// # Panics
     /// If the pass had no prefix.
@@ -229,8 +236,8 @@ impl SplicedBatch {
         self.predictors
             .iter()
             .map(|(row, slot)| {
-                // A slot before the prefix keeps its place only when it is not the one right in front of it: what predicts the token
-                // behind the prefix is the prefix's last row.
+                // A slot before the prefix keeps its place only when it is not the one right in
+                // front of it: what predicts the token behind the prefix is the prefix's last row.
                 let moved = if *slot + 1 >= self.slots[*row] as isize {
                     slot + n_prefix as isize
                 } else {
@@ -255,7 +262,8 @@ fn earlier_slots(decoder: &Decoder, rows: &[SplicedRow]) -> Result<KvCache, Mode
     decoder.prefill(&before)
 }
 
-/// Rows padded on the right; a row may be empty (a target right behind the prefix), its padding is never looked at.
+/// Rows padded on the right; a row may be empty (a target right behind the prefix), its padding is
+/// never looked at.
 fn embed(decoder: &Decoder, rows: &[Vec<u32>]) -> Result<Tensor<3>, ModelError> {
     if rows.iter().all(Vec::is_empty) {
         return Ok(Tensor::zeros(

@@ -45,9 +45,11 @@ pub fn named_tensors<M: Module>(module: &M) -> NamedTensors {
     collect.tensors
 }
 
-/// Replaces every float parameter of `module` by the tensor of its path, which is taken out of `tensors`.
+/// Replaces every float parameter of `module` by the tensor of its path, which is taken out of
+/// `tensors`.
 ///
-/// Missing and wrong-shaped tensors are listed in the error; what is left in `tensors` afterwards was not used.
+/// Missing and wrong-shaped tensors are listed in the error; what is left in `tensors` afterwards
+/// was not used.
 ///
 /// # Errors
 /// The list, as text.
@@ -140,7 +142,8 @@ pub fn write_safetensors(path: &Path, tensors: &NamedTensors) -> Result<()> {
 /// Reads a safetensors file of f32 tensors.
 ///
 /// # Errors
-/// [`PrefixError::Io`], [`PrefixError::Safetensors`], or [`PrefixError::Tensors`] for another data type.
+/// [`PrefixError::Io`], [`PrefixError::Safetensors`], or [`PrefixError::Tensors`] for another data
+/// type.
 pub fn read_safetensors(path: &Path) -> Result<NamedTensors> {
     let bytes = std::fs::read(path).map_err(|source| PrefixError::Io {
         path: path.into(),

@@ -1,4 +1,5 @@
-//! A spliced batch against the plain whole computation under autodiff: the same loss, the same gradient.
+//! A spliced batch against the plain whole computation under autodiff: the same loss, the same
+//! gradient.
 #![allow(clippy::unwrap_used)]
 
 use e2p_model::burn::tensor::{DType, Device, Tensor, TensorData, activation, s};

@@ -1,7 +1,8 @@
-//! The shortest real use: a world, a backbone, a projector, and whether the user's embedding did the work.
+//! The shortest real use: a world, a backbone, a projector, and whether the user's embedding did
+//! the work.
 //!
-//! `cargo run --release -p e2p-train --example train_and_evaluate`; with `--tiny` everything runs in
-//! a second and nothing is learned. `--out DIR` keeps the files.
+//! `cargo run --release -p e2p-train --example train_and_evaluate`; with `--tiny` everything runs
+//! in a second and nothing is learned. `--out DIR` keeps the files.
 #![allow(clippy::print_stdout)]
 
 use std::path::PathBuf;

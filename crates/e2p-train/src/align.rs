@@ -1,7 +1,9 @@
-//! An affine map between two versions of an embedding space with a small network on top: the aligner for a space that no matrix maps back.
+//! An affine map between two versions of an embedding space with a small network on top: the
+//! aligner for a space that no matrix maps back.
 //!
-//! `mapped = affine(x) + std_to * mlp((x - mean_from) / std_from)`. The network starts at zero, is trained on what the affine map misses,
-//! and the state that is kept is the best on users held out for that: it never does worse than the affine map there.
+//! `mapped = affine(x) + std_to * mlp((x - mean_from) / std_from)`. The network starts at zero, is
+//! trained on what the affine map misses, and the state that is kept is the best on users held out
+//! for that: it never does worse than the affine map there.
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::Linear;
@@ -78,8 +80,9 @@ impl ResidualMlp {
 impl MlpAligner {
     /// Fits a map from the space of `from` to that of `to`.
     ///
-    /// Of the users that both files know, a tenth measures the error that is returned, a tenth decides when training stops, and the others
-    /// are fitted. `observe(step, of steps)` hears of every step and may end training by returning `false`; the best map so far is kept.
+    /// Of the users that both files know, a tenth measures the error that is returned, a tenth
+    /// decides when training stops, and the others are fitted. `observe(step, of steps)` hears of
+    /// every step and may end training by returning `false`; the best map so far is kept.
     ///
     /// # Errors
     /// Fewer than 20 users in common, numbers that are not finite, and a loss that is not.
@@ -194,7 +197,8 @@ impl MlpAligner {
         TensorData::new(standardised.collect(), [rows.len() / d_from, d_from])
     }
 
-    /// The network's input for `users`, and what it should say: what the affine map misses, in deviations of the old space.
+    /// The network's input for `users`, and what it should say: what the affine map misses, in
+    /// deviations of the old space.
     fn batch(
         &self,
         from: &UserEmbeddings,

@@ -1,10 +1,12 @@
-//! Which examples go together, and in what order: rows of like length, another order every epoch, the same for the same seed.
+//! Which examples go together, and in what order: rows of like length, another order every epoch,
+//! the same for the same seed.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// Batches per pool: within a pool rows are sorted by length, so padding stays small while batches remain nearly random. Ours.
+/// Batches per pool: within a pool rows are sorted by length, so padding stays small while batches
+/// remain nearly random. Ours.
 const POOL: usize = 32;
 
 /// The batches of one epoch, as indices into the examples.

@@ -44,7 +44,8 @@ impl<'a> ExampleEncoder<'a> {
         })
     }
 
-    /// The target's ids, end of turn included; `None` when it is empty or longer than the recipe or the context allows.
+    /// The target's ids, end of turn included; `None` when it is empty or longer than the recipe or
+    /// the context allows.
     ///
     /// # Errors
     /// A template that fails on these messages.

@@ -93,7 +93,8 @@ pub enum TrainError {
         /// Each key that differs, with both values.
         differences: Vec<String>,
     },
-    /// A run is resumed with another backbone, data set or other user embeddings than it was started with.
+    /// A run is resumed with another backbone, data set or other user embeddings than it was
+    /// started with.
     #[error("the run in `{path}` was started with other {what} (fingerprint {expected}, found {found})", path = path.display())]
     OtherInput {
         /// The run directory.

@@ -25,7 +25,8 @@ pub(crate) fn grad_norm<M: Module>(module: &M, gradients: &GradientsParams) -> f
     sum.sum.sqrt()
 }
 
-/// Scales all gradients of `module` so that their common norm is at most `max_norm`, given their `norm`.
+/// Scales all gradients of `module` so that their common norm is at most `max_norm`, given their
+/// `norm`.
 pub(crate) fn clip<M: Module>(
     module: &M,
     gradients: &mut GradientsParams,

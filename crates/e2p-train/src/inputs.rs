@@ -38,7 +38,8 @@ pub struct TokenizedExample {
     pub user: usize,
     /// The row to predict, with the soft tokens' place.
     pub row: SplicedRow,
-    /// The same target behind a prompt with the profile text, for a teacher; only where asked for and there is a profile.
+    /// The same target behind a prompt with the profile text, for a teacher; only where asked for
+    /// and there is a profile.
     pub teacher: Option<SplicedRow>,
     /// UTF-8 bytes of the target text.
     pub target_bytes: usize,
@@ -56,7 +57,8 @@ pub struct TokenizedSplit {
 }
 
 impl Inputs {
-    /// Opens everything that `recipe` names; the backbone is in `dir`, which is the recipe's own path unless that is a hub id.
+    /// Opens everything that `recipe` names; the backbone is in `dir`, which is the recipe's own
+    /// path unless that is a hub id.
     ///
     /// # Errors
     /// Whatever is missing, malformed or does not fit together.

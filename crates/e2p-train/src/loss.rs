@@ -1,7 +1,8 @@
 //! The loss of a batch and its gradient with respect to the prefix.
 //!
-//! The plain loss is the mean negative log-likelihood over target tokens. Two additions, both off by default: contrast with another
-//! user of the batch, and distillation from the same backbone reading the profile as text.
+//! The plain loss is the mean negative log-likelihood over target tokens. Two additions, both off
+//! by default: contrast with another user of the batch, and distillation from the same backbone
+//! reading the profile as text.
 
 use burn::tensor::{Tensor, TensorData, activation};
 use e2p_model::{Decoder, Keep, TargetScores};
@@ -43,8 +44,8 @@ pub struct LossScale {
 
 /// Runs a batch forth and back.
 ///
-/// Gradients are those of `nll * token_weight + extra`, so that micro-batches of unequal token counts add up to one mean; `row_weight`
-/// does the same for terms that are means over rows.
+/// Gradients are those of `nll * token_weight + extra`, so that micro-batches of unequal token
+/// counts add up to one mean; `row_weight` does the same for terms that are means over rows.
 ///
 /// # Errors
 /// A row longer than the context.

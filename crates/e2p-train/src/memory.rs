@@ -1,11 +1,13 @@
 //! How many rows go through the backbone at a time, from a budget of memory.
 //!
-//! A batch that needs more than the budget is taken in parts whose gradients are added: the same step, up to the order of summation.
+//! A batch that needs more than the budget is taken in parts whose gradients are added: the same
+//! step, up to the order of summation.
 
 use e2p_model::{DecoderConfig, Keep, MlpKind};
 use e2p_prefix::SplicedRow;
 
-/// What is alive at once beside what is kept: the working set of one layer, and what the allocator holds back (ours, measured on the CPU).
+/// What is alive at once beside what is kept: the working set of one layer, and what the allocator
+/// holds back (ours, measured on the CPU).
 const SLACK: f64 = 1.25;
 
 /// Bytes that one row takes in a training pass in f32.
@@ -27,7 +29,8 @@ fn row_bytes(config: &DecoderConfig, row: &SplicedRow, n_prefix: usize, keep: Ke
         // Every layer's input, and one layer in full.
         Keep::LayerInputs => config.n_layers * config.d_model * n_new + layer,
     };
-    // Constant keys and values; a layer's activations and their gradients; logits and their gradient.
+    // Constant keys and values; a layer's activations and their gradients; logits and their
+    // gradient.
     let earlier = config.n_layers * kv_width * row.before.len();
     let passing = 2 * layer + 2 * row.n_targets * config.vocab_size;
     (SLACK * (4 * (kept + earlier + passing)) as f64) as usize

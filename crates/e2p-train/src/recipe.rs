@@ -1,7 +1,8 @@
 //! A recipe: everything that determines a run, as a TOML file.
 //!
-//! Unknown keys are errors that name the nearest known one. The resolved recipe (file, then overrides) is written into the run directory
-//! and can be run again as it is. Every default is ours; where one was measured, `docs/` says so.
+//! Unknown keys are errors that name the nearest known one. The resolved recipe (file, then
+//! overrides) is written into the run directory and can be run again as it is. Every default is
+//! ours; where one was measured, `docs/` says so.
 
 use std::path::Path;
 
@@ -32,7 +33,8 @@ pub struct Recipe {
     pub data: String,
     /// User embeddings.
     pub users: String,
-    /// Name and version of the embedding space; the adapter refuses others. Empty: what the file `users` says in its header, or its name.
+    /// Name and version of the embedding space; the adapter refuses others. Empty: what the file
+    /// `users` says in its header, or its name.
     pub space: String,
     /// How examples become tokens.
     pub prompt: PromptConfig,
@@ -68,8 +70,9 @@ pub struct ProjectorRecipe {
 pub struct OptimRecipe {
     /// Highest learning rate.
     pub lr: f64,
-    /// Learning rate of what all users share (output biases, scale and default prefix) over `lr`, in the manner of LoRA+. Above 1,
-    /// what users have in common is learned in steps of its own, and the weights that tell users apart in small ones.
+    /// Learning rate of what all users share (output biases, scale and default prefix) over `lr`,
+    /// in the manner of LoRA+. Above 1, what users have in common is learned in steps of its own,
+    /// and the weights that tell users apart in small ones.
     pub shared_lr_ratio: f64,
     /// Decoupled weight decay.
     pub weight_decay: f32,
@@ -117,12 +120,14 @@ pub struct TrainRecipe {
     pub patience: usize,
     /// Steps between checkpoints.
     pub checkpoint_every: usize,
-    /// Memory for keys and values of fixed prompts, in MiB; what does not fit is computed again each time.
+    /// Memory for keys and values of fixed prompts, in MiB; what does not fit is computed again
+    /// each time.
     pub earlier_cache_mib: usize,
-    /// Memory for one forward and backward pass of the plain loss, in MiB; a batch that needs more goes in parts, for the same step.
-    /// 0: no limit.
+    /// Memory for one forward and backward pass of the plain loss, in MiB; a batch that needs more
+    /// goes in parts, for the same step. 0: no limit.
     pub pass_mib: usize,
-    /// Keep only layer inputs and compute the rest again in the backward pass: less memory, a third more time.
+    /// Keep only layer inputs and compute the rest again in the backward pass: less memory, a third
+    /// more time.
     pub recompute: bool,
 }
 
@@ -404,7 +409,8 @@ impl Recipe {
         })
     }
 
-    /// JSON Schema of a recipe: every key with its type, its default and what it does, for editors and for the reference.
+    /// JSON Schema of a recipe: every key with its type, its default and what it does, for editors
+    /// and for the reference.
     pub fn schema() -> serde_json::Value {
         schemars::schema_for!(Self).to_value()
     }

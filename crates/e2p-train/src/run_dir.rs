@@ -7,7 +7,8 @@
 //! RUN/checkpoints/step-00000100/      projector, best projector so far, optimizer, state
 //! RUN/adapter/                        the result
 //! ```
-//! A checkpoint is written beside its place, flushed to disk, and renamed: whatever is there under its final name is complete.
+//! A checkpoint is written beside its place, flushed to disk, and renamed: whatever is there under
+//! its final name is complete.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -95,7 +96,8 @@ impl RunDir {
         inputs: &RunInputs,
         force: bool,
     ) -> Result<Self> {
-        // The recipe is written last: without it, what is there is what a kill left of a run that never began.
+        // The recipe is written last: without it, what is there is what a kill left of a run that
+        // never began.
         let is_run = path.join(RECIPE).is_file();
         let is_begun = is_run
             || fs::read_dir(path)

@@ -9,8 +9,8 @@ use crate::error::{Result, TrainError};
 
 /// The negative log-likelihood (nats) and number of targets of each row.
 ///
-/// `prefix` gives the soft tokens of the rows with the given indices, or `None` for a run without any; `go_on` is asked, with the number
-/// of rows finished so far, whether to go on.
+/// `prefix` gives the soft tokens of the rows with the given indices, or `None` for a run without
+/// any; `go_on` is asked, with the number of rows finished so far, whether to go on.
 ///
 /// # Errors
 /// A row longer than the context; [`TrainError::Stopped`].
@@ -50,7 +50,8 @@ pub(crate) fn mean_nll(scores: &[(f64, usize)]) -> f64 {
     nll / tokens.max(1) as f64
 }
 
-/// For each user another one, the same for the same seed: a cyclic shift of a shuffled order, so nobody keeps their own.
+/// For each user another one, the same for the same seed: a cyclic shift of a shuffled order, so
+/// nobody keeps their own.
 ///
 /// With a single user there is nobody else; they keep their own.
 pub(crate) fn other_users(n_users: usize, seed: u64) -> Vec<usize> {

@@ -1,4 +1,5 @@
-//! TOML files whose keys all have defaults: unknown keys are errors that name the nearest known one, overrides come on top.
+//! TOML files whose keys all have defaults: unknown keys are errors that name the nearest known
+//! one, overrides come on top.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -35,7 +35,8 @@ fn options(steps: usize) -> MlpAlignerOptions {
 fn it_fits_a_bent_space_that_no_matrix_does_and_says_so_of_users_it_never_saw() {
     let dir = tempfile::tempdir().unwrap();
     let new = random(1, 4);
-    // A plane bent over: squares and products are no affine functions. The last dimension never changes.
+    // A plane bent over: squares and products are no affine functions. The last dimension never
+    // changes.
     let old: Vec<Vec<f32>> = new
         .iter()
         .map(|x| vec![100.0 + 10.0 * (x[0] + x[1] * x[1]), x[0] * x[1] + x[2], 7.0])

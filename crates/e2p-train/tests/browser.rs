@@ -1,4 +1,5 @@
-//! `report.html` in a real browser: where headless Chromium is installed, and said aloud where it is not.
+//! `report.html` in a real browser: where headless Chromium is installed, and said aloud where it
+//! is not.
 #![allow(clippy::unwrap_used)]
 
 mod common;

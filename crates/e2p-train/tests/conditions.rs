@@ -84,7 +84,8 @@ fn text_shuffled_is_the_profile_of_the_other_user_and_needs_one() {
     for user in &mut pens.users {
         user.profile = vec![format!("I am {}.", user.user), "I like tea.".into()];
     }
-    // Two evaluated users, so each is the other's stranger; one has fewer examples, so that swapping the profiles shows.
+    // Two evaluated users, so each is the other's stranger; one has fewer examples, so that
+    // swapping the profiles shows.
     let mut of_u3 = 0;
     pens.examples.retain(|(split, example)| {
         of_u3 += usize::from(example.user == "u3");

@@ -269,7 +269,8 @@ fn in_a_chat_candidates_are_also_ranked_by_what_dialogue_and_user_add() {
     let (run, inputs) = chats.run(dir.path(), &["train.max_steps=60", "train.epochs=60"]);
     let evaluation = evaluated(&run, &inputs, &quick());
 
-    // By hand, each reply a whole row: its likelihood for the user and the dialogue minus that for the mean user and an empty turn.
+    // By hand, each reply a whole row: its likelihood for the user and the dialogue minus that for
+    // the mean user and an empty turn.
     let recipe = RunDir::recipe(&run).unwrap();
     let encoder = ExampleEncoder::new(
         &inputs.tokenizer,
@@ -378,7 +379,8 @@ fn in_a_chat_candidates_are_also_ranked_by_what_dialogue_and_user_add() {
 #[test]
 fn a_projector_that_ignores_its_input_is_reported_as_no_personal_gain() {
     let dir = tempfile::tempdir().unwrap();
-    // Output weights of zero and steps too small to be seen beside the bias: a constant prefix, whoever asks.
+    // Output weights of zero and steps too small to be seen beside the bias: a constant prefix,
+    // whoever asks.
     let recipe = Small::tiny().write(
         dir.path(),
         &[

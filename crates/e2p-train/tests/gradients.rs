@@ -1,4 +1,5 @@
-//! Gradients of the loss, with every addition switched on, against finite differences of the loss itself.
+//! Gradients of the loss, with every addition switched on, against finite differences of the loss
+//! itself.
 #![allow(clippy::unwrap_used)]
 
 use e2p_model::{Decoder, DecoderConfig, Keep, RandomSource};

@@ -10,7 +10,8 @@ use e2p_prefix::{Adapter, PromptFormat, named_tensors};
 use e2p_train::burn::tensor::{Device, Int, Tensor};
 use e2p_train::{Inputs, MetricsLine, Observer, Recipe, RunDir, Silent, Start, StepReport, train};
 
-/// Every number of the backbone that a pass can show: hidden states of all layers and logits, over the whole vocabulary.
+/// Every number of the backbone that a pass can show: hidden states of all layers and logits, over
+/// the whole vocabulary.
 fn backbone_bits(inputs: &Inputs) -> Vec<u32> {
     let decoder = &inputs.decoder;
     let n = decoder.config().vocab_size as i64;

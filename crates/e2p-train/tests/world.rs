@@ -16,7 +16,8 @@ fn training_helps_strangers_and_only_with_their_own_embedding() {
             users: [300, 40, 20],
             questions: 8,
         },
-        // Enough to learn that tastes go together; a backbone that does not know this cannot be told by a soft token.
+        // Enough to learn that tastes go together; a backbone that does not know this cannot be
+        // told by a soft token.
         pretraining: PretrainRecipe {
             vocab_size: 512,
             d_model: 64,

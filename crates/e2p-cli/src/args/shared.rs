@@ -7,7 +7,8 @@ use clap::Args;
 /// The frozen model.
 #[derive(Debug, Args)]
 pub(crate) struct BackboneArgs {
-    /// Hugging Face directory (config.json, *.safetensors, tokenizer.json), or a hub id with feature `hub`
+    /// Hugging Face directory (config.json, *.safetensors, tokenizer.json), or a hub id with
+    /// feature `hub`
     #[arg(long, value_name = "DIR")]
     pub(crate) backbone: String,
 }
@@ -18,8 +19,8 @@ pub(crate) struct PromptArgs {
     /// Render prompts with the tokenizer's chat template
     #[arg(long)]
     pub(crate) chat: bool,
-    /// The day that chat templates read as today, as 2026-11-27, or `today`; if not given, that of the adapter's training, and today
-    /// without an adapter
+    /// The day that chat templates read as today, as 2026-11-27, or `today`; if not given, that of
+    /// the adapter's training, and today without an adapter
     #[arg(long, value_name = "DAY")]
     pub(crate) date: Option<String>,
 }

@@ -56,7 +56,8 @@ pub(crate) struct EvalArgs {
     /// Name of the space of those embeddings, if the file does not say it
     #[arg(long, value_name = "NAME", requires = "users")]
     pub(crate) space: Option<String>,
-    /// The day that chat templates read as today, as 2026-11-27, or `today`; if not given, that of training
+    /// The day that chat templates read as today, as 2026-11-27, or `today`; if not given, that of
+    /// training
     #[arg(long, value_name = "DAY")]
     pub(crate) date: Option<String>,
     /// Standard deviations of noise on the standardised embeddings, separated by commas: the first

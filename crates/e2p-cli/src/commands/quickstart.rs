@@ -1,4 +1,5 @@
-//! `e2p quickstart`: the whole method on a synthetic world, with nothing to download and nothing to prepare.
+//! `e2p quickstart`: the whole method on a synthetic world, with nothing to download and nothing to
+//! prepare.
 
 use std::path::{Path, PathBuf};
 
@@ -109,7 +110,8 @@ fn backbone_recipe(seed: u64) -> PretrainRecipe {
     }
 }
 
-/// Refuses a directory with anything in it, or with `force` removes what an earlier quick start left there and nothing else.
+/// Refuses a directory with anything in it, or with `force` removes what an earlier quick start
+/// left there and nothing else.
 fn clear(out: &Path, force: bool) -> anyhow::Result<()> {
     const PARTS: [&str; 6] = [
         "data",

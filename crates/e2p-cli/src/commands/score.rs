@@ -1,7 +1,8 @@
 //! `e2p score`: natural log-likelihoods of given targets.
 //!
-//! Lines are computed in batches of similar length and written in input order. Lines with the same prompt share one pass
-//! over it, as the candidates of a ranking do. The head is applied to target positions only.
+//! Lines are computed in batches of similar length and written in input order. Lines with the same
+//! prompt share one pass over it, as the candidates of a ranking do. The head is applied to target
+//! positions only.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -40,7 +41,8 @@ pub(crate) struct ScoreArgs {
 
 /// Lines that are sorted by length together and held as results at most.
 const WINDOW: usize = 4096;
-/// Positions in one batch, padding included. Ours: large enough for full matrix products, small enough for a laptop.
+/// Positions in one batch, padding included. Ours: large enough for full matrix products, small
+/// enough for a laptop.
 const POSITIONS_PER_BATCH: usize = 4096;
 
 #[derive(Debug, Deserialize)]
@@ -177,7 +179,8 @@ fn plan(window: &[Item]) -> Vec<Job> {
     jobs
 }
 
-/// Cuts indices, sorted by length, so that rows times the longest stay within [`POSITIONS_PER_BATCH`].
+/// Cuts indices, sorted by length, so that rows times the longest stay within
+/// [`POSITIONS_PER_BATCH`].
 fn batches(sorted: &[usize], length: impl Fn(&usize) -> usize) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     for index in sorted {

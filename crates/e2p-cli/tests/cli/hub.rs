@@ -1,6 +1,8 @@
-//! `--backbone org/name` against a server on this machine that speaks the hub's protocol, also badly.
+//! `--backbone org/name` against a server on this machine that speaks the hub's protocol, also
+//! badly.
 //!
-//! The server is written by hand because it has to misbehave: cut a connection, damage a file, vanish.
+//! The server is written by hand because it has to misbehave: cut a connection, damage a file,
+//! vanish.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +33,8 @@ enum Fault {
 /// One request as the server saw it: target, `Range`, `Authorization`.
 type Seen = (String, String, String);
 
-/// A hub with the one repository `org/name`, a copy of a golden checkpoint; stops answering when dropped.
+/// A hub with the one repository `org/name`, a copy of a golden checkpoint; stops answering when
+/// dropped.
 struct Hub {
     endpoint: String,
     seen: Arc<Mutex<Vec<Seen>>>,

@@ -1,4 +1,5 @@
-//! Train, evaluate and use an adapter from the shell, on a world made by `quickstart`'s own parts in miniature.
+//! Train, evaluate and use an adapter from the shell, on a world made by `quickstart`'s own parts
+//! in miniature.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -66,7 +67,8 @@ fn adapter(dir: &Path, run: &str) -> Vec<u8> {
     std::fs::read(dir.join(run).join("adapter/adapter_model.safetensors")).unwrap()
 }
 
-/// PENS and LaMP from raw files to a report, so that whoever has the licence only supplies the files.
+/// PENS and LaMP from raw files to a report, so that whoever has the licence only supplies the
+/// files.
 #[test]
 fn the_worlds_of_pens_and_lamp_go_from_files_to_a_report() {
     let dir = tempfile::tempdir().unwrap();
@@ -159,8 +161,9 @@ fn a_run_killed_twenty_times_ends_as_the_uninterrupted_one() {
     ];
     let began = Instant::now();
     stdout(&mut train(dir.path(), "whole", &set));
-    // A fixed sequence of moments, each within a sixteenth of what the whole run takes on this machine, so that twenty of them do not
-    // reach its end: some fall into a save, some before the first one.
+    // A fixed sequence of moments, each within a sixteenth of what the whole run takes on this
+    // machine, so that twenty of them do not reach its end: some fall into a save, some before the
+    // first one.
     let sixteenth = began.elapsed().as_millis() as u64 / 16;
     let mut kills = 0;
     let mut moment = 7u64;
@@ -375,7 +378,8 @@ fn a_trained_adapter_is_evaluated_scored_with_and_asked() {
     );
     stdout(wrong.args(["--space", "synthetic-v1"]));
 
-    // A new version of the embeddings, in another order of dimensions and moved, is mapped back to the space of the adapter.
+    // A new version of the embeddings, in another order of dimensions and moved, is mapped back to
+    // the space of the adapter.
     let newer = lines_of(&|row| row.iter().rev().map(|value| value + 1.0).collect());
     std::fs::write(dir.join("newer.jsonl"), newer).unwrap();
     let said = stdout(
@@ -390,7 +394,8 @@ fn a_trained_adapter_is_evaluated_scored_with_and_asked() {
         said.contains("fitted to 20 users of both; on 2 held-out"),
         "{said}"
     );
-    // A network needs more users than these twenty, so it hardly leaves the affine map; here it only has to be reached.
+    // A network needs more users than these twenty, so it hardly leaves the affine map; here it
+    // only has to be reached.
     let said = stdout(
         e2p(["embed", "align", "--quiet", "--method", "mlp", "--from"])
             .arg(dir.join("newer.jsonl"))

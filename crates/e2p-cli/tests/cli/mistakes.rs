@@ -6,7 +6,8 @@ use std::process::Command;
 use crate::method::{train, world};
 use crate::support::{e2p, golden, shown, stdout};
 
-/// Runs, and expects exit code 2, nothing on stdout, every `part` on stderr and a hint with `hint` as the last line.
+/// Runs, and expects exit code 2, nothing on stdout, every `part` on stderr and a hint with `hint`
+/// as the last line.
 #[track_caller]
 fn refused(command: &mut Command, dir: &Path, parts: &[&str], hint: &str) {
     let text = shown(command, &[(dir, "[DIR]")]);
@@ -73,7 +74,8 @@ fn the_first_mistakes_are_answered_with_what_to_type() {
         "e2p recipe show synthetic",
     );
 
-    // No hint is better than one that does not work: `e2p recipe show small` knows nothing of pre-training.
+    // No hint is better than one that does not work: `e2p recipe show small` knows nothing of
+    // pre-training.
     let text = dir.join("text.txt");
     std::fs::write(&text, "a text").unwrap();
     let mut command = e2p(["pretrain", "small", "--set", "step=1", "--out"]);

@@ -115,7 +115,8 @@ fn a_chat_is_scored_as_its_rendered_text() {
         .unwrap();
         path
     };
-    // The golden template: `<s>[user] …</s>\n[assistant] `; `<s>` is put first by the tokenizer itself.
+    // The golden template: `<s>[user] …</s>\n[assistant] `; `<s>` is put first by the tokenizer
+    // itself.
     let rendered = score(
         "llama",
         &write("text.jsonl", "[user] Hi</s>\n[assistant] ".into()),

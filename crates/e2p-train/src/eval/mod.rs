@@ -1,6 +1,7 @@
 //! Evaluation: the same examples under every control, with intervals over users.
 //!
-//! [`evaluate`] reads a finished run, scores each [`Condition`] and hands the figures to the report. Nothing is trained here.
+//! [`evaluate`] reads a finished run, scores each [`Condition`] and hands the figures to the
+//! report. Nothing is trained here.
 
 mod arms;
 mod judge;
@@ -36,7 +37,8 @@ use crate::users::UserTable;
 /// `observe` sees the progress and says whether to go on.
 ///
 /// # Errors
-/// No finished run, a backbone or embedding space that is not the adapter's, a condition that cannot be had, [`TrainError::Stopped`].
+/// No finished run, a backbone or embedding space that is not the adapter's, a condition that
+/// cannot be had, [`TrainError::Stopped`].
 pub fn evaluate(
     run_path: &Path,
     inputs: &Inputs,
@@ -185,7 +187,8 @@ pub fn evaluate(
     }))
 }
 
-/// Opens what an evaluation of the run in `run_path` reads; `users` in place of the embeddings it was trained with.
+/// Opens what an evaluation of the run in `run_path` reads; `users` in place of the embeddings it
+/// was trained with.
 ///
 /// # Errors
 /// As [`Inputs::open`].

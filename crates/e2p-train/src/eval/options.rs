@@ -25,16 +25,18 @@ pub struct EvalOptions {
     pub catalogue: usize,
     /// Width of the constrained beam search over the catalogue; 0 for none.
     pub beam: usize,
-    /// User vectors of a factorization, with its item vectors beside them, as a baseline; `None` for the run's own users where item
-    /// vectors are beside them.
+    /// User vectors of a factorization, with its item vectors beside them, as a baseline; `None`
+    /// for the run's own users where item vectors are beside them.
     pub als: Option<PathBuf>,
     /// The run of the `soft_prompt` control; `None` for `RUN/soft_prompt` where it is there.
     pub soft_prompt: Option<PathBuf>,
-    /// The space of the embeddings where the file is not that of training; `None` for the name of the file.
+    /// The space of the embeddings where the file is not that of training; `None` for the name of
+    /// the file.
     pub space: Option<String>,
     /// The day that chat templates read as today, as 2026-11-27; `None` for that of training.
     pub date: Option<String>,
-    /// Standard deviations of noise on the standardised embeddings: the first for all conditions, each for the drift curve.
+    /// Standard deviations of noise on the standardised embeddings: the first for all conditions,
+    /// each for the drift curve.
     pub embedding_noise: Vec<f32>,
     /// Bootstrap resamples.
     pub resamples: usize,

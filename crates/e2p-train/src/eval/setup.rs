@@ -1,4 +1,5 @@
-//! What an evaluation needs before it can begin: the adapters, and the conditions that can be had with them.
+//! What an evaluation needs before it can begin: the adapters, and the conditions that can be had
+//! with them.
 
 use std::path::{Path, PathBuf};
 
@@ -166,7 +167,8 @@ pub(crate) fn noise_levels(options: &EvalOptions) -> Result<Vec<f32>> {
     }
 }
 
-/// The user vectors of the factorization that is a baseline: those asked for, or the run's own where item vectors are beside them.
+/// The user vectors of the factorization that is a baseline: those asked for, or the run's own
+/// where item vectors are beside them.
 pub(crate) fn als(options: &EvalOptions, inputs: &Inputs) -> Option<PathBuf> {
     if let Some(path) = &options.als {
         return Some(path.clone());

@@ -1,4 +1,5 @@
-//! Corpus BLEU by sacreBLEU's definition: 13a tokens, up to four-grams, exponential smoothing, one reference.
+//! Corpus BLEU by sacreBLEU's definition: 13a tokens, up to four-grams, exponential smoothing, one
+//! reference.
 
 use std::collections::HashMap;
 use std::ops::{AddAssign, Mul};

@@ -14,7 +14,8 @@ pub struct LabelCounts {
 }
 
 impl LabelCounts {
-    /// F1 of the label; 0 where it neither occurs nor is predicted, as scikit-learn's `zero_division=0`.
+    /// F1 of the label; 0 where it neither occurs nor is predicted, as scikit-learn's
+    /// `zero_division=0`.
     pub fn f1(self) -> f64 {
         let all = 2 * self.hits + self.wrong + self.missed;
         if all == 0 {
@@ -46,8 +47,8 @@ impl Mul<u64> for LabelCounts {
     }
 }
 
-/// The mean of the labels' F1, each label counting the same: scikit-learn's `f1_score(labels=all, average="macro", zero_division=0)`, which
-/// LaMP-1 and LaMP-2 report. 0 to 1; 0 without any label.
+/// The mean of the labels' F1, each label counting the same: scikit-learn's `f1_score(labels=all,
+/// average="macro", zero_division=0)`, which LaMP-1 and LaMP-2 report. 0 to 1; 0 without any label.
 pub fn macro_f1(labels: &[LabelCounts]) -> f64 {
     labels.iter().map(|counts| counts.f1()).sum::<f64>() / labels.len().max(1) as f64
 }

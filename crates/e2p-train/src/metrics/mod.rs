@@ -1,5 +1,6 @@
-//! Metrics on answers, labels, ratings and ranks. Each is implemented once, cites its reference implementation and is tested against that
-//! implementation's output (`tests/golden/metrics.py`); `docs/METRICS.md` has the formulas.
+//! Metrics on answers, labels, ratings and ranks. Each is implemented once, cites its reference
+//! implementation and is tested against that implementation's output (`tests/golden/metrics.py`);
+//! `docs/METRICS.md` has the formulas.
 
 mod bleu;
 mod labels;

@@ -5,7 +5,8 @@ pub fn hit_rate(rank: usize, k: usize) -> f64 {
     f64::from(u8::from(rank <= k))
 }
 
-/// NDCG@k with one right item: `1 / log2(rank + 1)` within the first `k`, else 0 (scikit-learn's `ndcg_score` without ties).
+/// NDCG@k with one right item: `1 / log2(rank + 1)` within the first `k`, else 0 (scikit-learn's
+/// `ndcg_score` without ties).
 pub fn ndcg(rank: usize, k: usize) -> f64 {
     if rank <= k {
         1.0 / (rank as f64 + 1.0).log2()

@@ -1,4 +1,5 @@
-//! ROUGE in the two conventions that papers report; they differ by points, so a report names which one it is.
+//! ROUGE in the two conventions that papers report; they differ by points, so a report names which
+//! one it is.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,8 +14,8 @@ pub struct Rouge {
     pub rouge_l: f64,
 }
 
-/// Google's `rouge_score` without stemming, which LaMP reports: words are runs of `[a-z0-9]` after lower-casing, n-grams count as
-/// multisets.
+/// Google's `rouge_score` without stemming, which LaMP reports: words are runs of `[a-z0-9]` after
+/// lower-casing, n-grams count as multisets.
 pub fn rouge_google(answer: &str, reference: &str) -> Rouge {
     let words = |text: &str| -> Vec<String> {
         let lower = text.to_lowercase();
@@ -59,8 +60,9 @@ fn f_measure(common: usize, n_answer: usize, n_reference: usize) -> f64 {
     2.0 * precision * recall / (precision + recall)
 }
 
-/// The package `rouge` 1.0.1 on lower-cased text, which the PENS script reports: sentences end at full stops, words at spaces, n-grams
-/// count as sets, and ROUGE-L is the summary-level union of longest common subsequences.
+/// The package `rouge` 1.0.1 on lower-cased text, which the PENS script reports: sentences end at
+/// full stops, words at spaces, n-grams count as sets, and ROUGE-L is the summary-level union of
+/// longest common subsequences.
 pub fn rouge_package(answer: &str, reference: &str) -> Rouge {
     let sentences = |text: &str| -> Vec<Vec<String>> {
         let lower = text.to_lowercase();
@@ -118,7 +120,8 @@ fn smoothed_f(common: usize, n_answer: usize, n_reference: usize) -> f64 {
     2.0 * ((precision * recall) / (precision + recall + 1e-8))
 }
 
-/// A longest common subsequence; among equally long ones that of the usual backtracking from the end, which goes up in `a` on ties.
+/// A longest common subsequence; among equally long ones that of the usual backtracking from the
+/// end, which goes up in `a` on ties.
 fn lcs(a: &[String], b: &[String]) -> Vec<String> {
     let mut table = vec![vec![0usize; b.len() + 1]; a.len() + 1];
     for i in 1..=a.len() {

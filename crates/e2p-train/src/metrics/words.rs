@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// Lower-cases, turns punctuation into space, drops articles, collapses space: ParlAI's `normalize_answer` (`parlai/core/metrics.py`).
+/// Lower-cases, turns punctuation into space, drops articles, collapses space: ParlAI's
+/// `normalize_answer` (`parlai/core/metrics.py`).
 pub fn normalize_answer(text: &str) -> String {
     const PUNCTUATION: &str = "!\"#$%&()*+,-./:;<=>?@[]\\^`{|}~_'";
     let spaced: String = text
@@ -16,7 +17,8 @@ pub fn normalize_answer(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// F1 of the multisets of normalised words: ParlAI's `F1Metric` with one label, which ConvAI2 reports. 0 to 1.
+/// F1 of the multisets of normalised words: ParlAI's `F1Metric` with one label, which ConvAI2
+/// reports. 0 to 1.
 pub fn f1(answer: &str, label: &str) -> f64 {
     let (answer, label) = (normalize_answer(answer), normalize_answer(label));
     let (n_answer, n_label) = (
@@ -54,8 +56,8 @@ pub fn ngrams(answer: &str, n: usize) -> Vec<String> {
     words.windows(n).map(|gram| gram.join(" ")).collect()
 }
 
-/// Share of different ones among the n-grams of all normalised answers (distinct-n of Li et al. 2016; ParlAI's `InterDistinctMetric`).
-/// 0 to 1; 0 without any n-gram.
+/// Share of different ones among the n-grams of all normalised answers (distinct-n of Li et al.
+/// 2016; ParlAI's `InterDistinctMetric`). 0 to 1; 0 without any n-gram.
 pub fn distinct<'a>(answers: impl IntoIterator<Item = &'a str>, n: usize) -> f64 {
     let mut seen = HashSet::new();
     let mut total = 0;

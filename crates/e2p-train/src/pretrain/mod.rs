@@ -1,7 +1,9 @@
-//! A small Llama-style backbone from scratch: byte-level BPE, next-token training, saved as an ordinary Hugging Face directory.
+//! A small Llama-style backbone from scratch: byte-level BPE, next-token training, saved as an
+//! ordinary Hugging Face directory.
 //!
-//! For the quick start, for tests, and for catalogues whose names no small public model can spell. Unlike everything else in this crate
-//! it trains weights, so it runs the decoder under plain autodiff.
+//! For the quick start, for tests, and for catalogues whose names no small public model can spell.
+//! Unlike everything else in this crate it trains weights, so it runs the decoder under plain
+//! autodiff.
 
 mod recipe;
 mod tokenizer;
@@ -57,7 +59,8 @@ pub struct PretrainSummary {
 
 /// Trains tokenizer and backbone on `documents` and writes the Hugging Face directory `out`.
 ///
-/// `observe` sees every step and says whether to go on; when it does not, what there is by then is saved.
+/// `observe` sees every step and says whether to go on; when it does not, what there is by then is
+/// saved.
 ///
 /// # Errors
 /// Too little text, an unwritable directory, sizes that do not fit.

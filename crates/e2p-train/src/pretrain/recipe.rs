@@ -70,7 +70,8 @@ impl PretrainRecipe {
         schemars::schema_for!(Self).to_value()
     }
 
-    /// The default shape by the name `small`, or a TOML file, with overrides such as `steps=500` on top.
+    /// The default shape by the name `small`, or a TOML file, with overrides such as `steps=500` on
+    /// top.
     ///
     /// # Errors
     /// No such file, invalid TOML, an unknown key, a size that cannot be used.

@@ -12,7 +12,8 @@ use crate::error::{Result, TrainError};
 /// Ends every document and pads nothing: beginning and end of sequence in one, as in GPT-2.
 const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// The chat format of the saved backbone, the one of small dialogue models: `User: …\nBot: …<|endoftext|>\n`.
+/// The chat format of the saved backbone, the one of small dialogue models: `User: …\nBot:
+/// …<|endoftext|>\n`.
 const CHAT_TEMPLATE: &str = "{% for m in messages %}{% if m['role'] == 'user' %}{{ 'User: ' + m['content'] + '\nBot:' }}\
 {% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] + '<|endoftext|>\n' }}{% else %}{{ m['content'] + '\n' }}{% endif %}{% endfor %}";
 

@@ -1,5 +1,5 @@
-//! The trained weights of a backbone: made, handed to a decoder under autodiff, written as a Hugging
-//! Face directory.
+//! The trained weights of a backbone: made, handed to a decoder under autodiff, written as a
+//! Hugging Face directory.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -29,7 +29,8 @@ pub(super) struct Names {
 }
 
 impl Parameters {
-    /// Normal with standard deviation 0.02, projections into the residual stream scaled down by depth (GPT-2), norms 1.
+    /// Normal with standard deviation 0.02, projections into the residual stream scaled down by
+    /// depth (GPT-2), norms 1.
     pub(super) fn init(
         config: &DecoderConfig,
         seed: u64,

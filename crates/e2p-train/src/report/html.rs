@@ -1,5 +1,5 @@
-//! `report.html`: one file, no network. Geometry is computed here, in percent, so that text keeps its size on a
-//! phone; looks are in `report.html`.
+//! `report.html`: one file, no network. Geometry is computed here, in percent, so that text keeps
+//! its size on a phone; looks are in `report.html`.
 
 use std::cmp::Ordering;
 
@@ -116,7 +116,8 @@ pub(super) fn render(report: &EvalReport, extras: &ReportExtras) -> Result<Strin
         .map_err(failed)
 }
 
-/// The table in blocks of few metrics, each with the names; a row that has none of a block's metrics is left out of it.
+/// The table in blocks of few metrics, each with the names; a row that has none of a block's
+/// metrics is left out of it.
 fn blocks(table: &[Vec<String>]) -> Vec<Vec<Vec<String>>> {
     let n_metrics = table.first().map_or(0, |head| head.len().saturating_sub(1));
     let cut = |row: &Vec<String>, first: usize| {

@@ -1,4 +1,5 @@
-//! What an evaluation leaves behind: `report.json` for programs, a table for the terminal, `report.html` for people.
+//! What an evaluation leaves behind: `report.json` for programs, a table for the terminal,
+//! `report.html` for people.
 
 mod estimate;
 mod html;
@@ -22,8 +23,9 @@ pub type Metrics = Vec<(String, Estimate)>;
 
 /// `report.json`. Preferred variable name: `report`.
 ///
-/// On disk `conditions` and `gains` are objects: condition or comparison, metric, `{"value", "low", "high"}`. Gains are positive when
-/// better; low and high are the 95 % interval of a paired bootstrap over users.
+/// On disk `conditions` and `gains` are objects: condition or comparison, metric, `{"value", "low",
+/// "high"}`. Gains are positive when better; low and high are the 95 % interval of a paired
+/// bootstrap over users.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvalReport {
     /// Task of the recipe.

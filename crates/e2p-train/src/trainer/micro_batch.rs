@@ -1,5 +1,5 @@
-//! The gradient of one step: its batches in parts that fit into memory, one forward and backward pass
-//! each.
+//! The gradient of one step: its batches in parts that fit into memory, one forward and backward
+//! pass each.
 //!
 //! Gradients of parts add up to that of the whole step, because every part divides by the step's
 //! target tokens.
@@ -195,7 +195,8 @@ fn prefixes(
     projector.forward_or_default(embeddings, dropout, mask)
 }
 
-/// For each row a row with another user, or the row itself where there is none or a default prefix is involved.
+/// For each row a row with another user, or the row itself where there is none or a default prefix
+/// is involved.
 fn partners(chosen: &[&TokenizedExample], is_default: &[bool], rng: &mut ChaCha8Rng) -> Vec<usize> {
     let n = chosen.len();
     (0..n)

@@ -87,7 +87,8 @@ pub fn train(
     let (n_examples, skipped) = (setup.training.examples.len(), setup.training.skipped);
     observer.started(n_examples, skipped, fresh.num_params());
     if state.step == 0 {
-        // Written before the first step, so that a disk that cannot take a checkpoint is found out now.
+        // Written before the first step, so that a disk that cannot take a checkpoint is found out
+        // now.
         run.save(&state, &projector, &best, &optimizer)?;
     }
 
@@ -191,8 +192,8 @@ fn update(
     optimizer.step(rates, projector, gradients)
 }
 
-/// AdamW as the recipe says; clipping is done over all parameters at once, in [`clip`], and decay on the weight matrices alone, in
-/// [`Projector::with_weights_scaled`].
+/// AdamW as the recipe says; clipping is done over all parameters at once, in [`clip`], and decay
+/// on the weight matrices alone, in [`Projector::with_weights_scaled`].
 fn optimizer(recipe: &Recipe) -> ModuleOptimizer {
     AdamWConfig::new()
         .with_beta_1(recipe.optim.beta_1)

@@ -53,7 +53,8 @@ pub(super) fn validate(
     let valid_shuffled_nll = if recipe.method == Method::SoftPrompt {
         valid_nll
     } else {
-        // Among the users of the validation examples, so that strangers are compared with strangers.
+        // Among the users of the validation examples, so that strangers are compared with
+        // strangers.
         let mut present: Vec<usize> = validation.iter().map(|example| example.user).collect();
         present.sort_unstable();
         present.dedup();

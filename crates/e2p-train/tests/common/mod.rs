@@ -83,7 +83,8 @@ pub fn open(recipe: &Recipe) -> Inputs {
     .unwrap()
 }
 
-/// A hand-written data directory, with a random embedding for each of its users and the tiny backbone beside it.
+/// A hand-written data directory, with a random embedding for each of its users and the tiny
+/// backbone beside it.
 pub struct Written {
     pub task: &'static str,
     pub users: Vec<UserRecord>,

@@ -70,7 +70,8 @@ impl Condition {
         matches!(self, Self::Text | Self::TextShuffled | Self::TextE2p)
     }
 
-    /// What is left of the condition without the user: what a candidate's likelihood is compared with.
+    /// What is left of the condition without the user: what a candidate's likelihood is compared
+    /// with.
     pub(crate) const fn of_nobody(self) -> Self {
         match self {
             Self::None | Self::Text | Self::TextShuffled => Self::None,

@@ -1,4 +1,5 @@
-//! The evaluated examples as token rows, with and without the profile text. Every condition sees the same ones.
+//! The evaluated examples as token rows, with and without the profile text. Every condition sees
+//! the same ones.
 
 use e2p_data::{Example, Message, Prompt as Text, Split};
 use e2p_prefix::{Prompt, SplicedRow};
@@ -22,11 +23,13 @@ pub(crate) struct EvalExample {
     pub(crate) prompt: Prompt,
     /// The prompt with the profile in it; the plain one for users without a profile.
     pub(crate) text_prompt: Prompt,
-    /// The prompt with another user's profile in it, under `text_shuffled`; the plain one where that user has no profile.
+    /// The prompt with another user's profile in it, under `text_shuffled`; the plain one where
+    /// that user has no profile.
     pub(crate) stranger_prompt: Prompt,
     /// Tokens that every prompt of the example leaves room for: its longest candidate.
     pub(crate) room: usize,
-    /// Whether the run's soft tokens were trained beside the profile text, and so are evaluated beside it.
+    /// Whether the run's soft tokens were trained beside the profile text, and so are evaluated
+    /// beside it.
     pub(crate) trained_with_text: bool,
 }
 
@@ -42,8 +45,9 @@ impl EvalExample {
         }
     }
 
-    /// The same example with neither a dialogue nor a profile to go by: one empty turn. `None` where the prompt is no chat, in which what is
-    /// asked and how it is asked cannot be told apart.
+    /// The same example with neither a dialogue nor a profile to go by: one empty turn. `None`
+    /// where the prompt is no chat, in which what is asked and how it is asked cannot be told
+    /// apart.
     ///
     /// # Errors
     /// A template that fails on an empty turn.
@@ -136,7 +140,8 @@ pub(crate) fn read(
     Ok((examples, skipped))
 }
 
-/// Gives every example the profile of the user that `other` has in its user's place; returns how many of these users have none.
+/// Gives every example the profile of the user that `other` has in its user's place; returns how
+/// many of these users have none.
 ///
 /// # Errors
 /// A template that refuses the prompt.

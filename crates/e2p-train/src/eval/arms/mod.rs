@@ -21,7 +21,8 @@ pub(crate) struct Arms<'a> {
     pub(crate) soft_prompt: Option<&'a Projector>,
     /// The users of the evaluated examples and nobody else.
     pub(crate) users: &'a UserTable,
-    /// Whose embedding each user gets under `e2p_shuffled`, and whose profile under `text_shuffled`.
+    /// Whose embedding each user gets under `e2p_shuffled`, and whose profile under
+    /// `text_shuffled`.
     pub(crate) other: Vec<usize>,
     pub(crate) seed: u64,
     /// Standard deviation of noise on the user's own standardised embedding.
@@ -49,7 +50,8 @@ impl<'a> Arms<'a> {
         }
     }
 
-    /// Soft tokens of users by number, `[users.len(), n_prefix, d_model]`; `None` where the condition has none.
+    /// Soft tokens of users by number, `[users.len(), n_prefix, d_model]`; `None` where the
+    /// condition has none.
     pub(crate) fn prefix(&self, condition: Condition, users: &[usize]) -> Option<Tensor<3>> {
         let rows: Vec<Vec<f32>> = match condition {
             Condition::None | Condition::Text | Condition::TextShuffled => return None,
@@ -79,7 +81,8 @@ impl<'a> Arms<'a> {
         Some(self.projector.forward(Tensor::from_data(data, self.device)))
     }
 
-    /// What the soft tokens of a condition depend on: a condition and a user that have the same ones, the same for all that share them.
+    /// What the soft tokens of a condition depend on: a condition and a user that have the same
+    /// ones, the same for all that share them.
     pub(crate) fn source(&self, condition: Condition, user: usize) -> (Condition, usize) {
         match condition {
             Condition::None | Condition::Text | Condition::TextShuffled => (Condition::None, 0),

@@ -76,7 +76,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) samples: Samples,
 }
 
-/// Pairs whose difference a report states, better one first; besides every condition against `none`.
+/// Pairs whose difference a report states, better one first; besides every condition against
+/// `none`.
 const COMPARISONS: [(Condition, Condition, &str); 8] = [
     (Condition::E2p, Condition::SoftPrompt, "e2p_vs_soft_prompt"),
     (Condition::E2p, Condition::E2pShuffled, "e2p_vs_shuffled"),
@@ -209,7 +210,8 @@ fn sampled(rows: Vec<(String, Vec<Metric>)>, options: &EvalOptions) -> Vec<Row> 
         .collect()
 }
 
-/// Per user the gain of `e2p` in nats per target token, over another user's embedding and over the bare backbone.
+/// Per user the gain of `e2p` in nats per target token, over another user's embedding and over the
+/// bare backbone.
 fn user_gains(parts: &Parts<'_>) -> Vec<UserGains> {
     let by_user = |condition: Condition| {
         let scores = parts

@@ -1,9 +1,10 @@
 //! Paired bootstrap over users.
 //!
-//! Users are drawn with replacement, the same ones for every condition and metric, and each figure is computed again from their parts
-//! (Efron and Tibshirani 1993, chapter 13; percentile interval). Examples of a user stay together, because they are not independent.
-//! Where a draw with replacement cannot stand for the users (distinct-n), the interval is that of the jackknife, leaving out one user at a
-//! time (chapter 11; normal approximation).
+//! Users are drawn with replacement, the same ones for every condition and metric, and each figure
+//! is computed again from their parts (Efron and Tibshirani 1993, chapter 13; percentile interval).
+//! Examples of a user stay together, because they are not independent. Where a draw with
+//! replacement cannot stand for the users (distinct-n), the interval is that of the jackknife,
+//! leaving out one user at a time (chapter 11; normal approximation).
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

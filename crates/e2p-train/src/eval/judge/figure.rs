@@ -1,7 +1,7 @@
 //! Figures as parts by user, so that each can be computed again for any draw of users.
 //!
-//! A mean is a sum of fractions, but BLEU, macro-F1 and RMSE are not means over examples: what adds up over users is their statistics, and
-//! the figure follows from the sum.
+//! A mean is a sum of fractions, but BLEU, macro-F1 and RMSE are not means over examples: what adds
+//! up over users is their statistics, and the figure follows from the sum.
 
 use std::collections::HashMap;
 
@@ -191,8 +191,9 @@ impl Figure {
         }
     }
 
-    /// The figure without each user in turn, where draws with replacement would mislead: a user drawn twice repeats all their n-grams, so
-    /// every draw has a lower distinct-n than the answers themselves.
+    /// The figure without each user in turn, where draws with replacement would mislead: a user
+    /// drawn twice repeats all their n-grams, so every draw has a lower distinct-n than the answers
+    /// themselves.
     pub(crate) fn leave_one_out(&self) -> Option<Vec<f64>> {
         let Self::Distinct(grams) = self else {
             return None;

@@ -439,7 +439,8 @@ impl Found<'_> {
         self.mean(&format!("{prefix}mrr"), each(&metrics::reciprocal_rank));
     }
 
-    /// Places in the list that constrained beam search recommends, as (example, place); `None` where the gold is not in it.
+    /// Places in the list that constrained beam search recommends, as (example, place); `None`
+    /// where the gold is not in it.
     fn beam(&mut self, places: &[(usize, Option<usize>)]) {
         let ranks: Vec<(usize, usize)> = places
             .iter()

@@ -1,4 +1,5 @@
-//! Where the figures of a report come from: recipe, seeds, fingerprints, conventions, device, versions.
+//! Where the figures of a report come from: recipe, seeds, fingerprints, conventions, device,
+//! versions.
 
 use e2p_data::UserEmbeddings;
 use serde_json::{Map, Value, json};

@@ -13,7 +13,8 @@ use crate::eval::score::trial::Trial;
 /// Rows of one batch.
 const ROWS_PER_PASS: usize = 16;
 
-/// Greedy answers of at most `max_new_tokens` tokens, without leading or trailing space; `go_on` is asked after each batch.
+/// Greedy answers of at most `max_new_tokens` tokens, without leading or trailing space; `go_on` is
+/// asked after each batch.
 ///
 /// # Errors
 /// [`TrainError::Stopped`], and whatever the generator refuses.

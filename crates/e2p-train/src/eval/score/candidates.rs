@@ -1,8 +1,9 @@
-//! The candidates of an example, ranked in three ways: by log-likelihood, by log-likelihood per token, and by what dialogue and user add to
-//! it.
+//! The candidates of an example, ranked in three ways: by log-likelihood, by log-likelihood per
+//! token, and by what dialogue and user add to it.
 //!
-//! Likelihood alone ranks by how common a reply is. The third way is pointwise mutual information (domain conditional, Holtzman et al.,
-//! "Surface Form Competition", EMNLP 2021): the log-likelihood minus that of the same reply to an empty turn, for nobody in particular.
+//! Likelihood alone ranks by how common a reply is. The third way is pointwise mutual information
+//! (domain conditional, Holtzman et al., "Surface Form Competition", EMNLP 2021): the
+//! log-likelihood minus that of the same reply to an empty turn, for nobody in particular.
 
 use std::collections::HashMap;
 
@@ -32,8 +33,9 @@ pub(crate) struct Candidates {
     bare: Option<EvalExample>,
 }
 
-/// What candidates are compared with: log-likelihoods of every candidate of every example for nobody, as replies to the dialogue and to an
-/// empty turn. Of each condition of nobody ([`Condition::of_nobody`]) once; empty without a chat.
+/// What candidates are compared with: log-likelihoods of every candidate of every example for
+/// nobody, as replies to the dialogue and to an empty turn. Of each condition of nobody
+/// ([`Condition::of_nobody`]) once; empty without a chat.
 pub(crate) type Base = HashMap<(Condition, Dialogue), Vec<Vec<f64>>>;
 
 /// What a candidate replies to.
@@ -54,7 +56,8 @@ pub(crate) struct Choice {
     pub(crate) per_token: Ranked,
     /// By pointwise mutual information; only chats have it.
     pub(crate) pmi: Option<Ranked>,
-    /// By what the dialogue adds for the bare backbone and the user under the condition; only chats have it.
+    /// By what the dialogue adds for the bare backbone and the user under the condition; only chats
+    /// have it.
     pub(crate) user_pmi: Option<Ranked>,
 }
 
@@ -84,7 +87,8 @@ pub(crate) fn tokenize(
         let (mut ids, mut kept) = (Vec::new(), Vec::new());
         let mut gold = None;
         for (number, candidate) in example.example.candidates.iter().enumerate() {
-            // A candidate too long for the context is never the answer: it is left out, unless it is the gold, which fits.
+            // A candidate too long for the context is never the answer: it is left out, unless it
+            // is the gold, which fits.
             if let Some(tokens) = encoder.target(&example.example, candidate)? {
                 if *candidate == example.example.target {
                     gold = Some(ids.len());

@@ -23,7 +23,8 @@ pub struct Cost {
     pub prefill_seconds: f64,
 }
 
-/// Counts over all examples, times a few of them spread evenly; projecting the embedding counts as prefill.
+/// Counts over all examples, times a few of them spread evenly; projecting the embedding counts as
+/// prefill.
 pub(crate) fn measure(trial: Trial<'_>, condition: Condition) -> Result<Cost> {
     let Trial { arms, examples, .. } = trial;
     let decoder = &trial.inputs.decoder;

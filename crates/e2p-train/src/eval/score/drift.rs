@@ -1,4 +1,5 @@
-//! What becomes of the gain when embeddings drift: the same users with more and more noise on their standardised embeddings.
+//! What becomes of the gain when embeddings drift: the same users with more and more noise on their
+//! standardised embeddings.
 
 use e2p_prefix::Adapter;
 

@@ -1,5 +1,5 @@
-//! What the model under a condition gives: log-likelihoods of targets and candidates, answers, ranks in
-//! the catalogue, cost.
+//! What the model under a condition gives: log-likelihoods of targets and candidates, answers,
+//! ranks in the catalogue, cost.
 
 pub(crate) mod answers;
 pub(crate) mod candidates;

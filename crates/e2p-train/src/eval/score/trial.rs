@@ -7,7 +7,8 @@ use crate::eval::arms::{Arms, Condition, EvalExample};
 use crate::inputs::Inputs;
 use crate::scoring::row_nlls;
 
-/// What is scored: the examples, and what turns their users into soft tokens. Preferred variable name: `trial`.
+/// What is scored: the examples, and what turns their users into soft tokens. Preferred variable
+/// name: `trial`.
 #[derive(Clone, Copy)]
 pub(crate) struct Trial<'a> {
     pub(crate) inputs: &'a Inputs,

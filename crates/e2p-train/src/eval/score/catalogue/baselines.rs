@@ -1,4 +1,5 @@
-//! What a recommender must be compared with: the most popular items, and the factorization that made the users' vectors.
+//! What a recommender must be compared with: the most popular items, and the factorization that
+//! made the users' vectors.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,8 @@ pub(crate) struct Als {
 }
 
 impl Als {
-    /// Opens the vectors that `e2p embed interactions --out PATH` wrote: the users in `path`, the items beside it.
+    /// Opens the vectors that `e2p embed interactions --out PATH` wrote: the users in `path`, the
+    /// items beside it.
     ///
     /// # Errors
     /// Files that are missing or no embeddings.

@@ -1,7 +1,8 @@
 //! Beam search over the prefix tree: recommendations at a bounded cost.
 //!
-//! At every depth only the most likely beginnings go on, so the list is an approximation of the ranking: what is found has its exact score,
-//! but an item may be missed. Generation is constrained to the catalogue, so every answer is an item.
+//! At every depth only the most likely beginnings go on, so the list is an approximation of the
+//! ranking: what is found has its exact score, but an item may be missed. Generation is constrained
+//! to the catalogue, so every answer is an item.
 
 use std::collections::HashSet;
 
@@ -12,7 +13,8 @@ use super::search::{Open, for_each_child, run};
 use super::tree::NameTree;
 use crate::error::Result;
 
-/// At most `width` items that are not in `seen`, with the log-likelihoods of their names, best first.
+/// At most `width` items that are not in `seen`, with the log-likelihoods of their names, best
+/// first.
 ///
 /// # Errors
 /// Whatever the decoder refuses.

@@ -1,7 +1,8 @@
 //! The normaliser of a row of logits, without writing the row again.
 //!
-//! Every node of the tree needs one over the whole vocabulary, which with libm's `exp` costs as much as the layers of a small backbone. Lanes
-//! without branches let the compiler use wide registers.
+//! Every node of the tree needs one over the whole vocabulary, which with libm's `exp` costs as
+//! much as the layers of a small backbone. Lanes without branches let the compiler use wide
+//! registers.
 
 /// Values that go on side by side.
 const LANES: usize = 16;
@@ -31,7 +32,8 @@ pub(crate) fn log_sum_exp(logits: &[f32]) -> f64 {
     f64::from(largest) + (sums + rest.sum::<f64>()).ln()
 }
 
-/// `exp(x)` for `x` at most 0: a power of two from the bits, times the series of `2^f` for `f` within a half of 0.
+/// `exp(x)` for `x` at most 0: a power of two from the bits, times the series of `2^f` for `f`
+/// within a half of 0.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     /// Adding it rounds to a whole number, which then stands in the low bits.

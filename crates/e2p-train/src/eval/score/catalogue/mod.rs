@@ -1,8 +1,10 @@
-//! Recommendation as generation: every item of the catalogue is ranked by the log-likelihood of its name.
+//! Recommendation as generation: every item of the catalogue is ranked by the log-likelihood of its
+//! name.
 //!
-//! Items that the user has already chosen are left out of the ranking, ties count against the gold. Conditions share what they have in
-//! common: the same prompt with the same soft tokens is searched once, so the constant conditions cost one search each and `e2p_shuffled`
-//! costs none beside `e2p`.
+//! Items that the user has already chosen are left out of the ranking, ties count against the gold.
+//! Conditions share what they have in common: the same prompt with the same soft tokens is searched
+//! once, so the constant conditions cost one search each and `e2p_shuffled` costs none beside
+//! `e2p`.
 
 mod baselines;
 mod beam;
@@ -48,10 +50,12 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
-    /// The catalogue for the first `limit` examples; `None` where the task does not recommend: there are no items, or candidates are given.
+    /// The catalogue for the first `limit` examples; `None` where the task does not recommend:
+    /// there are no items, or candidates are given.
     ///
     /// # Errors
-    /// Unreadable items or users, an example whose item is not among the items or is called otherwise.
+    /// Unreadable items or users, an example whose item is not among the items or is called
+    /// otherwise.
     pub(crate) fn load(
         inputs: &Inputs,
         encoder: &ExampleEncoder<'_>,
@@ -157,7 +161,8 @@ impl Catalogue {
         Ok(names.collect())
     }
 
-    /// The rank of `gold` for a user among scored items; items without a score are below all. Ties count against the gold.
+    /// The rank of `gold` for a user among scored items; items without a score are below all. Ties
+    /// count against the gold.
     fn rank(
         &self,
         user: usize,
@@ -181,8 +186,8 @@ struct Search<'a> {
     waiting: Vec<(usize, usize)>,
 }
 
-/// What a search found for one entry of the scores: the entry, the place among the ranked examples, the rank, and the place in the list
-/// of the beam search.
+/// What a search found for one entry of the scores: the entry, the place among the ranked examples,
+/// the rank, and the place in the list of the beam search.
 type Outcome = (usize, usize, usize, Option<usize>);
 
 /// Ranks the gold items of all conditions; `report` is told how many searches of how many are done.

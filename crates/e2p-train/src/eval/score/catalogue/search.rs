@@ -1,9 +1,11 @@
 //! Log-likelihoods of the names of a catalogue after one prompt.
 //!
-//! The prompt is run once. Then the tree is walked: each node that is run takes the keys and values of its ancestors, and its logits score
-//! all of its children. A token's log-probability is at most 0, so the score of a beginning bounds those of all names that begin so: what
-//! lies below the threshold is never run, and everything at or above it is found. That is exact, and it is what makes a whole catalogue
-//! affordable: to know the rank of a name only the beginnings that are at least as likely as the whole name count.
+//! The prompt is run once. Then the tree is walked: each node that is run takes the keys and values
+//! of its ancestors, and its logits score all of its children. A token's log-probability is at most
+//! 0, so the score of a beginning bounds those of all names that begin so: what lies below the
+//! threshold is never run, and everything at or above it is found. That is exact, and it is what
+//! makes a whole catalogue affordable: to know the rank of a name only the beginnings that are at
+//! least as likely as the whole name count.
 
 use burn::tensor::Tensor;
 use e2p_model::{Decoder, KvCache, Padding};
@@ -13,10 +15,12 @@ use super::log_sum_exp::log_sum_exp;
 use super::tree::NameTree;
 use crate::error::Result;
 
-/// Nodes that run in one pass: enough to fill the matrix products, few enough for their logits and caches to stay small (ours).
+/// Nodes that run in one pass: enough to fill the matrix products, few enough for their logits and
+/// caches to stay small (ours).
 const ROWS_PER_PASS: usize = 256;
 
-/// A node that is to be run: its row in the pass that ran its parent, the token that leads to it, its score.
+/// A node that is to be run: its row in the pass that ran its parent, the token that leads to it,
+/// its score.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Open {
     row: usize,
@@ -35,8 +39,8 @@ impl Open {
     };
 }
 
-/// The items whose name has a log-likelihood (nats) of at least `threshold`, with it; names that do not fit behind the prompt cannot be
-/// written and are not among them.
+/// The items whose name has a log-likelihood (nats) of at least `threshold`, with it; names that do
+/// not fit behind the prompt cannot be written and are not among them.
 ///
 /// # Errors
 /// Whatever the decoder refuses.
@@ -66,7 +70,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Scores the children of nodes that have been run, then runs those that go on: depth first by passes, so that few caches are alive.
+    /// Scores the children of nodes that have been run, then runs those that go on: depth first by
+    /// passes, so that few caches are alive.
     fn descend(&mut self, cache: &KvCache, hidden: Tensor<2>, nodes: &[Open]) -> Result<()> {
         let (decoder, tree) = (self.decoder, self.tree);
         let mut open = Vec::new();
@@ -119,7 +124,8 @@ pub(crate) fn for_each_child(
     }
 }
 
-/// Runs nodes behind their parents: their keys and values on top of those of their ancestors, and their hidden states.
+/// Runs nodes behind their parents: their keys and values on top of those of their ancestors, and
+/// their hidden states.
 pub(crate) fn run(
     decoder: &Decoder,
     parents: &KvCache,

@@ -1,4 +1,5 @@
-//! The names of a catalogue as a prefix tree of token ids: what names begin with alike is scored once.
+//! The names of a catalogue as a prefix tree of token ids: what names begin with alike is scored
+//! once.
 
 use std::collections::HashMap;
 
@@ -53,7 +54,8 @@ impl NameTree {
         &self.nodes[node]
     }
 
-    /// The items that have the same name as `item`, itself among them; `None` where its name is left out.
+    /// The items that have the same name as `item`, itself among them; `None` where its name is
+    /// left out.
     pub(crate) fn namesakes(&self, item: usize) -> Option<&[usize]> {
         self.ends[item].map(|end| self.nodes[end].items.as_slice())
     }
