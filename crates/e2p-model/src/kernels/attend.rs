@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::attend_lanes::Block;
+use super::attend_lanes::QueryBlock;
 use super::flex::{Values, make, read};
 use super::rows::for_single_rows;
 use super::softmax::exponentials;
@@ -209,7 +209,7 @@ impl Attend<'_> {
         }
         let (group, head_dim) = (self.n_heads / self.n_kv_heads, self.head_dim);
         let arch = Arch::new();
-        let lanes = arch.dispatch(super::product::Lanes);
+        let lanes = arch.dispatch(super::product::LaneCount);
         // Queries of heads with the same keys fill up a block together; those of a prompt would only see each other's.
         let heads = if self.n_queries < lanes { group } else { 1 };
         // Tasks of so many heads, and within them of a block.
@@ -237,7 +237,7 @@ impl Attend<'_> {
                         }
                         let mut pieces = Vec::with_capacity(self.segments.len());
                         cut(self.slots(row, head), head_dim, &(from..to), &mut pieces);
-                        arch.dispatch(Block {
+                        arch.dispatch(QueryBlock {
                             scale: self.scale,
                             q,
                             pieces: &pieces,

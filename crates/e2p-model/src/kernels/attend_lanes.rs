@@ -14,7 +14,7 @@ use super::math::exp;
 const KEYS: usize = 12;
 
 /// Up to as many queries of heads with the same keys as there are lanes, over the keys that any of them sees. Preferred variable name: `block`.
-pub(super) struct Block<'a> {
+pub(super) struct QueryBlock<'a> {
     pub(super) scale: f32,
     /// `[n_queries, head_dim]`
     pub(super) q: &'a [f32],
@@ -31,7 +31,7 @@ thread_local! {
     static ROOM: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
 }
 
-impl WithSimd for Block<'_> {
+impl WithSimd for QueryBlock<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -45,7 +45,7 @@ impl WithSimd for Block<'_> {
     }
 }
 
-impl Block<'_> {
+impl QueryBlock<'_> {
     /// `DIMS` values of the output in registers at a time.
     #[inline(always)]
     fn run<S: Simd, const DIMS: usize>(self, simd: S) {

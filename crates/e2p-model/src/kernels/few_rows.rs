@@ -1,7 +1,7 @@
 //! Products of a few rows with a frozen matrix, whose weights are read once, in order, in the width they are stored in.
 //!
 //! For one user's next token a product costs what it takes to read the weights, so each row of them is one stream that the processor
-//! fetches ahead: [`Dots`]. With several users the sums begin to count. From half a vector of rows on, a lane holds a user: [`Lanes`]
+//! fetches ahead: [`Dots`]. With several users the sums begin to count. From half a vector of rows on, a lane holds a user: [`RowPerLane`]
 //! multiplies each weight with a vector of all users, and no sum over lanes is left to make. The weights are not packed; the few rows are.
 //!
 //! [`Dots`] are always in `f32`: they wait for the weights, so that a faster product would gain nothing.
@@ -10,7 +10,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::arithmetic::{Arithmetic, InF32};
-use super::product::Matrix;
+use super::matrix::Matrix;
 use super::rows::for_single_rows;
 use super::stored::Stored;
 
@@ -20,7 +20,7 @@ pub(crate) const FEW: usize = 96;
 const ROWS: usize = 4;
 /// Sums side by side in [`Dots`], enough to hide how long an addition takes.
 const SUMS: usize = 8;
-/// Rows of weights whose sums [`Lanes`] holds in registers; with AVX2's sixteen this leaves what it needs.
+/// Rows of weights whose sums [`RowPerLane`] holds in registers; with AVX2's sixteen this leaves what it needs.
 const WEIGHTS: usize = 12;
 
 /// Rows of `x` in the order in which a kernel reads them, group by group. What is not there is zero.
@@ -41,7 +41,7 @@ impl Groups {
         })
     }
 
-    /// For [`Lanes`]: in a group, for each word, each row, as many as there are lanes.
+    /// For [`RowPerLane`]: in a group, for each word, each row, as many as there are lanes.
     fn of_lanes(x: &[u32], d_in: usize, lanes: usize) -> Self {
         Self::new(x, d_in, d_in, lanes, d_in, |_, i, row| i * lanes + row)
     }
@@ -70,7 +70,7 @@ impl Groups {
 }
 
 /// What one task computes: the products of a block of weight rows with all rows of `x`.
-struct Block<'a, T> {
+struct Task<'a, T> {
     groups: &'a Groups,
     n_rows: usize,
     weights: &'a [T],
@@ -81,7 +81,7 @@ struct Block<'a, T> {
     y: &'a mut [f32],
 }
 
-impl<T> Block<'_, T> {
+impl<T> Task<'_, T> {
     #[inline(always)]
     fn scale(self) {
         if let Some(scales) = self.scales {
@@ -94,8 +94,8 @@ impl<T> Block<'_, T> {
     }
 }
 
-/// A [`Block`] as dot products, one row of weights after the other.
-struct Dots<'a, T>(Block<'a, T>);
+/// A [`Task`] as dot products, one row of weights after the other.
+struct Dots<'a, T>(Task<'a, T>);
 
 impl<T: Stored> WithSimd for Dots<'_, T> {
     type Output = ();
@@ -113,7 +113,7 @@ impl<T: Stored> WithSimd for Dots<'_, T> {
 impl<T: Stored> Dots<'_, T> {
     #[inline(always)]
     fn run<S: Simd, const GROUP: usize, const STEPS: usize>(self, simd: S) {
-        let Block {
+        let Task {
             groups,
             n_rows,
             weights,
@@ -183,28 +183,28 @@ fn dots<S: Simd, T: Stored, const GROUP: usize, const STEPS: usize>(
     out
 }
 
-/// A [`Block`] with a row of `x` in each lane.
-struct Lanes<'a, A, T> {
+/// A [`Task`] with a row of `x` in each lane.
+struct RowPerLane<'a, A, T> {
     arithmetic: A,
-    block: Block<'a, T>,
+    task: Task<'a, T>,
 }
 
-impl<A: Arithmetic, T: Stored> WithSimd for Lanes<'_, A, T> {
+impl<A: Arithmetic, T: Stored> WithSimd for RowPerLane<'_, A, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { arithmetic, block } = self;
-        let (n_rows, d_in) = (block.n_rows, block.d_in);
+        let Self { arithmetic, task } = self;
+        let (n_rows, d_in) = (task.n_rows, task.d_in);
         let n_words = d_in.div_ceil(A::TERMS);
         // Words of the weights as they are stored serve pairs of values that are bf16, and products of values that widen for nothing.
         let is_packed = !(A::TERMS == T::PER_LANE && T::IS_BF16 || A::TERMS == 1 && T::IS_CHEAP);
         let mut packed = vec![0; if is_packed { WEIGHTS * n_words } else { 0 }];
-        let y_tiles = block.y.chunks_mut(WEIGHTS * n_rows);
+        let y_tiles = task.y.chunks_mut(WEIGHTS * n_rows);
         let tile = WEIGHTS * d_in;
         for (index, y) in y_tiles.enumerate() {
-            let (weights, later) = block.weights[index * tile..]
-                .split_at(tile.min(block.weights.len() - index * tile));
+            let (weights, later) =
+                task.weights[index * tile..].split_at(tile.min(task.weights.len() - index * tile));
             let later = T::words(&later[..tile.min(later.len())]);
             let next = Next::new(bytemuck::cast_slice(later), n_words);
             if is_packed {
@@ -214,7 +214,7 @@ impl<A: Arithmetic, T: Stored> WithSimd for Lanes<'_, A, T> {
                 }
             }
             let n_weights = weights.len() / d_in;
-            let groups = block.groups.words.chunks_exact(block.groups.len);
+            let groups = task.groups.words.chunks_exact(task.groups.len);
             for (x, first) in groups.zip((0..).step_by(S::F32_LANES)) {
                 let x = S::as_simd_u32s(x).0;
                 let sums = if is_packed || A::TERMS > 1 {
@@ -240,7 +240,7 @@ impl<A: Arithmetic, T: Stored> WithSimd for Lanes<'_, A, T> {
                 }
             }
         }
-        block.scale();
+        task.scale();
     }
 }
 
@@ -354,7 +354,7 @@ pub(crate) fn few_rows<A: Arithmetic, T: Stored>(
     }
     let n_rows = x.len() / d_in;
     let d_out = y.len() / n_rows;
-    let n_lanes = arithmetic.dispatch(super::product::Lanes);
+    let n_lanes = arithmetic.dispatch(super::product::LaneCount);
     let has_lanes = n_rows > n_lanes / 2 && n_rows > 1;
     let groups = if has_lanes {
         Groups::of_lanes(&A::of_rows(x, d_in), d_in.div_ceil(A::TERMS), n_lanes)
@@ -364,7 +364,7 @@ pub(crate) fn few_rows<A: Arithmetic, T: Stored>(
     };
     by_blocks(y, n_rows, d_out, WEIGHTS, |first, y| {
         let n = y.len() / n_rows;
-        let block = Block {
+        let task = Task {
             groups: &groups,
             n_rows,
             weights: &weights[first * d_in..][..n * d_in],
@@ -373,9 +373,9 @@ pub(crate) fn few_rows<A: Arithmetic, T: Stored>(
             y,
         };
         if has_lanes {
-            arithmetic.dispatch(Lanes { arithmetic, block });
+            arithmetic.dispatch(RowPerLane { arithmetic, task });
         } else {
-            InF32::new().dispatch(Dots(block));
+            InF32::new().dispatch(Dots(task));
         }
     });
 }
@@ -404,13 +404,13 @@ pub(super) fn by_blocks(
     if n_rows == 1 {
         return all(y);
     }
-    let mut turned = vec![0.0; y.len()];
-    all(&mut turned);
-    let turn = |row: usize, y: &mut [f32]| {
-        for (y, turned) in y.iter_mut().zip(turned.chunks_exact(n_rows)) {
-            *y = turned[row];
+    let mut transposed = vec![0.0; y.len()];
+    all(&mut transposed);
+    let transpose = |row: usize, y: &mut [f32]| {
+        for (y, transposed) in y.iter_mut().zip(transposed.chunks_exact(n_rows)) {
+            *y = transposed[row];
         }
     };
-    // The output of a layer is turned before another thread is awake, that of a head is not.
-    for_single_rows(y, d_out, d_out / 16, turn);
+    // The output of a layer is transposed before another thread is awake, that of a head is not.
+    for_single_rows(y, d_out, d_out / 16, transpose);
 }

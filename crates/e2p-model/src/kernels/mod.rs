@@ -15,32 +15,33 @@ mod arithmetic;
 mod attend;
 mod attend_lanes;
 mod cross_entropy;
-#[cfg(target_arch = "x86_64")]
-mod digits;
 mod few_rows;
 mod flex;
-mod frozen;
 mod heads;
+#[cfg(target_arch = "x86_64")]
+mod int8;
 mod math;
+mod matmul;
+mod matrix;
 mod norm;
 mod product;
 mod rows;
 mod softmax;
 mod stored;
 #[cfg(target_arch = "x86_64")]
-mod turn;
+mod transpose;
 
 pub(crate) use activate::{activate, activate_backward};
 pub(crate) use attend::{Queries, Segment, attend};
 pub(crate) use cross_entropy::{log_sums, softmax_minus_targets};
 pub(crate) use few_rows::FEW as FEW_ROWS;
 pub(crate) use flex::{are_on, serves, serves_weights};
+pub(crate) use heads::{merge, rotate, split};
 #[cfg(test)]
-pub(crate) use frozen::has_digits;
-pub(crate) use frozen::{
+pub(crate) use matmul::has_vnni;
+pub(crate) use matmul::{
     has_pairs, matmul, matmul_int8, matmul_int8_transposed, matmul_transposed,
 };
-pub(crate) use heads::{merge, rotate, split};
 pub(crate) use norm::{norm, norm_backward};
 pub(crate) use rows::on_workers;
 pub(crate) use softmax::{softmax, softmax_backward};

@@ -13,6 +13,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::arithmetic::Arithmetic;
+use super::matrix::{Matrix, Side};
 use super::stored::Stored;
 
 /// Vectors side by side in a tile.
@@ -22,38 +23,10 @@ const DEPTH: usize = 192;
 /// Packed words held at a time, 2 MB.
 const PACKED: usize = 1 << 19;
 
-/// Words turned at a time by the portable packing.
+/// Words transposed at a time by the portable packing.
 const WORDS: usize = 64;
 
-/// How the frozen matrix `[d_out, d_in]` enters the product.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// `y = x W^T`: `[rows, d_in]` to `[rows, d_out]`.
-    Transposed,
-    /// `dx = dy W`: `[rows, d_out]` to `[rows, d_in]`.
-    Plain,
-}
-
-/// A frozen matrix `[d_out, d_in]`, row after row.
-#[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a, T> {
-    pub(crate) values: &'a [T],
-    /// A factor for each row; 1 where there is none.
-    pub(crate) scales: Option<&'a [f32]>,
-    pub(crate) d_in: usize,
-    pub(crate) side: Side,
-}
-
 impl<T: Stored> Matrix<'_, T> {
-    /// Terms of each sum, and width of the output.
-    fn depth_and_width(self) -> (usize, usize) {
-        let d_out = self.values.len() / self.d_in;
-        match self.side {
-            Side::Transposed => (self.d_in, d_out),
-            Side::Plain => (d_out, self.d_in),
-        }
-    }
-
     /// Writes terms of columns `column ..` as rows of `width` words; columns that are not there as zeros. `first` counts words of terms.
     fn pack<A: Arithmetic>(self, first: usize, column: usize, width: usize, panel: &mut [u32]) {
         let (terms, columns) = self.depth_and_width();
@@ -77,7 +50,7 @@ impl<T: Stored> Matrix<'_, T> {
                 }
                 #[cfg(target_arch = "x86_64")]
                 if let Some(simd) = pulp::x86::V4::try_new() {
-                    super::turn::pack::<A, T>(simd, self, first, column, n, width, panel);
+                    super::transpose::pack::<A, T>(simd, self, first, column, n, width, panel);
                     return;
                 }
                 // Four rows of the matrix become four columns of the panel, a block of [`WORDS`] words at a time.
@@ -91,32 +64,17 @@ impl<T: Stored> Matrix<'_, T> {
                             self.pack_row::<A>(row, first + word, &mut block[..words]);
                         }
                         let rows = panel[word * width..].chunks_exact_mut(width);
-                        turn(&block, words, at, (n - at).min(4), rows);
+                        transpose_block(&block, words, at, (n - at).min(4), rows);
                     }
                 }
             }
         }
     }
-
-    /// Words of a row of the matrix, from word `first` on.
-    #[inline(always)]
-    pub(super) fn pack_row<A: Arithmetic>(self, row: usize, first: usize, words: &mut [u32]) {
-        let from = first * A::TERMS;
-        let n = (words.len() * A::TERMS).min(self.d_in - from);
-        let values = &self.values[row * self.d_in + from..][..n];
-        A::pack(values, self.scale(row), words);
-    }
-
-    /// The factor of a row.
-    #[inline(always)]
-    fn scale(self, row: usize) -> f32 {
-        self.scales.map_or(1.0, |scales| scales[row])
-    }
 }
 
 /// Writes columns of `block` into `rows` from column `at` on, `n` values each.
 #[inline(always)]
-fn turn<'a>(
+fn transpose_block<'a>(
     block: &[[u32; WORDS]; 4],
     words: usize,
     at: usize,
@@ -129,20 +87,20 @@ fn turn<'a>(
             return;
         }
         // Written out, so that it becomes shuffles of vectors.
-        let turned = [
+        let transposed = [
             [a[0], b[0], c[0], d[0]],
             [a[1], b[1], c[1], d[1]],
             [a[2], b[2], c[2], d[2]],
             [a[3], b[3], c[3], d[3]],
         ];
-        for (turned, row) in turned
+        for (transposed, row) in transposed
             .iter()
             .zip(rows.by_ref().take((words - 4 * index).min(4)))
         {
             if n == 4 {
-                row[at..at + 4].copy_from_slice(turned);
+                row[at..at + 4].copy_from_slice(transposed);
             } else {
-                row[at..at + n].copy_from_slice(&turned[..n]);
+                row[at..at + n].copy_from_slice(&transposed[..n]);
             }
         }
     }
@@ -265,9 +223,9 @@ fn tile<A: Arithmetic, S: Simd, const ROWS: usize>(
 }
 
 /// Lanes of the vectors that the CPU has.
-pub(super) struct Lanes;
+pub(super) struct LaneCount;
 
-impl WithSimd for Lanes {
+impl WithSimd for LaneCount {
     type Output = usize;
 
     fn with_simd<S: Simd>(self, _simd: S) -> usize {
@@ -294,7 +252,7 @@ pub(crate) fn product<A: Arithmetic, T: Stored>(
     }
     let x = A::of_rows(x, terms);
     let words = terms.div_ceil(A::TERMS);
-    let width = VECTORS * arithmetic.dispatch(Lanes);
+    let width = VECTORS * arithmetic.dispatch(LaneCount);
     let n_rows = y.len() / columns;
     // Two tasks a thread, of whole tiles.
     let task_rows = n_rows

@@ -98,10 +98,9 @@ fn products_of_pairs_equal_products_of_rounded_factors() {
                         "int8" => 4,
                         _ => 2,
                     });
-                let in_digits =
-                    kernels::has_digits() && n_rows <= 96 && weights.dtype_name() == "int8";
+                let in_int8 = kernels::has_vnni() && n_rows <= 96 && weights.dtype_name() == "int8";
                 let (a, b) = match (is_few, weights.dtype_name()) {
-                    _ if in_digits => (x.clone(), values.clone()),
+                    _ if in_int8 => (x.clone(), values.clone()),
                     (true, _) if n_rows <= 8 => (x.clone(), values.clone()),
                     // Codes are bf16 as they are, and their scale comes afterwards; where they are packed it comes before.
                     (true, "int8") => (rounded(&x), values.clone()),
@@ -110,7 +109,7 @@ fn products_of_pairs_equal_products_of_rounded_factors() {
                 let expected = a.matmul(b.transpose()) + bias.clone().unsqueeze();
                 assert_close(&y, &expected, FORWARD, &what);
                 // The point of the test: the product in f32 is another one.
-                if n_rows > 8 && d_in > 8 && kernels::has_pairs() && !in_digits {
+                if n_rows > 8 && d_in > 8 && kernels::has_pairs() && !in_int8 {
                     let exact = x.matmul(values.clone().transpose()) + bias.unsqueeze();
                     let difference = (exact - y).abs().max().into_scalar::<f32>();
                     assert!(difference > 1e-4, "{what}: off by {difference} only");

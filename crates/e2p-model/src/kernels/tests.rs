@@ -1,5 +1,8 @@
 //! Every kernel against the composed operations that it replaces: odd widths, one row, no rows, any number of threads.
 
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
 use burn::tensor::{DType, Device, Tensor, TensorData, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -380,11 +383,14 @@ fn a_tensor_that_somebody_else_holds_is_not_changed() {
 }
 
 #[test]
-fn passes_of_several_threads_come_to_their_end() {
+fn passes_of_several_threads_give_their_results_in_time() {
+    /// Some microseconds are enough for a pass; what takes this long waits for itself.
+    const WITHIN: Duration = Duration::from_secs(60);
+    const N_THREADS: usize = 8;
+    const N_PASSES: usize = 100;
     // More passes at once than threads, each with loops within loops, and passes within passes.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3);
-    let pool = pool.build().expect("three threads");
-    let device = Device::flex();
+    let pool = Arc::new(pool.build().expect("three threads"));
     let sum = |n: u64| -> u64 {
         let squares = (0..n).into_par_iter().map(|i| {
             let parts = (0..i).into_par_iter();
@@ -392,20 +398,28 @@ fn passes_of_several_threads_come_to_their_end() {
         });
         squares.sum()
     };
+    let (sender, results) = mpsc::channel();
+    for _ in 0..N_THREADS {
+        let (pool, sender) = (pool.clone(), sender.clone());
+        // Not joined: a thread that never ends must not keep the test from failing.
+        std::thread::spawn(move || {
+            let device = Device::flex();
+            for _ in 0..N_PASSES {
+                let found = pool.install(|| {
+                    kernels::on_workers(&device, || {
+                        let within = kernels::on_workers(&device, || sum(60));
+                        (within, sum(60))
+                    })
+                });
+                sender.send(found).expect("the test waits");
+            }
+        });
+    }
     let expected: u64 = (0..60).map(|i: u64| i * i.saturating_sub(1) / 2).sum();
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                for _ in 0..100 {
-                    let found = pool.install(|| {
-                        kernels::on_workers(&device, || {
-                            let within = kernels::on_workers(&device, || sum(60));
-                            (within, sum(60))
-                        })
-                    });
-                    assert_eq!(found, (expected, expected));
-                }
-            });
-        }
-    });
+    for pass in 0..N_THREADS * N_PASSES {
+        let found = results
+            .recv_timeout(WITHIN)
+            .unwrap_or_else(|_| panic!("{pass} passes ended, the next has not in {WITHIN:?}"));
+        assert_eq!(found, (expected, expected));
+    }
 }

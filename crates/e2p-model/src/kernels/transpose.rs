@@ -1,6 +1,6 @@
-//! Packing rows of a matrix as columns with AVX-512: squares of 16 x 16 turned in registers.
+//! Packing rows of a matrix as columns with AVX-512: squares of 16 x 16 transposed in registers.
 //!
-//! Compilers do not turn the plain loops into shuffles, and for few rows of input packing would cost as much as the product.
+//! Compilers make no shuffles of the plain loops, and for few rows of input packing would cost as much as the product.
 
 use std::marker::PhantomData;
 
@@ -8,7 +8,7 @@ use pulp::x86::V4;
 use pulp::{NullaryFnOnce, f32x16};
 
 use super::arithmetic::Arithmetic;
-use super::product::Matrix;
+use super::matrix::Matrix;
 use super::stored::Stored;
 
 const SIDE: usize = 16;
@@ -70,7 +70,7 @@ impl<A: Arithmetic, T: Stored> NullaryFnOnce for Pack<'_, '_, A, T> {
                         let values: &[u32; SIDE] = &block.as_chunks().0[square];
                         *row = bytemuck::cast(*values);
                     }
-                    turn(self.simd, &mut rows);
+                    transpose(self.simd, &mut rows);
                     let from = (word + square * SIDE) * self.width;
                     let panel = self.panel[from..].chunks_exact_mut(self.width);
                     for (row, out) in rows.iter().zip(panel).take(words - square * SIDE) {
@@ -87,9 +87,9 @@ impl<A: Arithmetic, T: Stored> NullaryFnOnce for Pack<'_, '_, A, T> {
     }
 }
 
-/// Exchanges rows and columns: pairs, then fours within quarters, then the quarters.
+/// Transposes: pairs, then fours within quarters, then the quarters.
 #[inline(always)]
-pub(super) fn turn(simd: V4, rows: &mut [f32x16; SIDE]) {
+pub(super) fn transpose(simd: V4, rows: &mut [f32x16; SIDE]) {
     use bytemuck::cast;
     let f = simd.avx512f;
     let mut a = *rows;

@@ -5,11 +5,12 @@ use burn::tensor::Tensor;
 #[cfg(target_arch = "x86_64")]
 use super::arithmetic::InPairs;
 use super::arithmetic::{Arithmetic, InF32};
-#[cfg(target_arch = "x86_64")]
-use super::digits::InDigits;
 use super::few_rows::{FEW, few_rows};
 use super::flex::{Weights, make, read, read_weights};
-use super::product::{Matrix, Side, product};
+#[cfg(target_arch = "x86_64")]
+use super::int8::Vnni;
+use super::matrix::{Matrix, Side};
+use super::product::product;
 use super::rows::for_rows;
 use super::stored::{Code, Stored, are_words};
 use crate::int8::Int8;
@@ -45,9 +46,9 @@ pub(crate) fn matmul_int8_transposed(
     make([n_rows, weights.scales.len()], |y| {
         #[cfg(target_arch = "x86_64")]
         if n_rows <= FEW
-            && let Some(in_digits) = InDigits::try_new(weights.d_in)
+            && let Some(vnni) = Vnni::try_new(weights.d_in)
         {
-            super::digits::few_rows(in_digits, &x, weights, y);
+            super::int8::few_rows(vnni, &x, weights, y);
             return add(bias.as_deref(), y);
         }
         forward(&x, codes(weights), y, bias.as_deref(), precision);
@@ -186,9 +187,9 @@ fn pairs(precision: MatmulPrecision) -> Option<InPairs> {
 
 /// Whether a few rows are multiplied with 8-bit weights in whole numbers, whatever the precision.
 #[cfg(test)]
-pub(crate) fn has_digits() -> bool {
+pub(crate) fn has_vnni() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return InDigits::try_new(1).is_some();
+    return Vnni::try_new(1).is_some();
     #[cfg(not(target_arch = "x86_64"))]
     false
 }
