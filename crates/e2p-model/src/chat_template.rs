@@ -131,6 +131,7 @@ impl ChatTemplate {
     }
 
     fn from_source(source: String, path: PathBuf) -> Result<Self> {
+        let source = jinja(&source);
         environment(UNIX_EPOCH)
             .template_from_str(&source)
             .map_err(|source| ModelError::ChatTemplate {
@@ -178,6 +179,39 @@ impl ChatTemplate {
                 source: Box::new(source),
             })
     }
+}
+
+/// A template as transformers hands it to Jinja: line ends are line feeds, and `{% generation %}`,
+/// which marks the assistant's tokens for training and renders its body as it is, is a block that is
+/// always taken.
+fn jinja(source: &str) -> String {
+    let source = source.replace("\r\n", "\n").replace('\r', "\n");
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source.as_str();
+    let mut is_raw = false;
+    while let Some(start) = rest.find("{%") {
+        let Some(len) = rest[start..].find("%}") else {
+            break;
+        };
+        let (before, tag) = rest[..start + len].split_at(start);
+        let inner = &tag[2..];
+        let name = inner.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
+        let renamed = match name {
+            "generation" if !is_raw => Some("if true"),
+            "endgeneration" if !is_raw => Some("endif"),
+            _ => None,
+        };
+        is_raw = (is_raw || name == "raw") && name != "endraw";
+        out.push_str(before);
+        match renamed {
+            Some(renamed) => out.push_str(&tag.replacen(name, renamed, 1)),
+            None => out.push_str(tag),
+        }
+        out.push_str("%}");
+        rest = &rest[start + len + 2..];
+    }
+    out.push_str(rest);
+    out
 }
 
 fn render_plain(messages: &[ChatMessage], add_generation_prompt: bool) -> String {
@@ -280,6 +314,39 @@ mod tests {
         assert_eq!(
             render(source, &[message("system", "a"), message("user", "b")]).expect("renders"),
             "1>"
+        );
+    }
+
+    #[test]
+    fn generation_blocks_render_their_body_with_the_white_space_of_any_block() {
+        let dir = tempfile::tempdir().unwrap();
+        let rendered = |source: &str| {
+            fs::write(dir.path().join("chat_template.jinja"), source).unwrap();
+            let template = ChatTemplate::from_dir(dir.path(), None).unwrap();
+            let messages = [ChatMessage::user("hi")];
+            template
+                .render(&messages, &BTreeMap::new(), &ChatOptions::default())
+                .unwrap()
+        };
+        // As transformers 5.23.0 renders them.
+        assert_eq!(
+            rendered("a {% generation %}b{% endgeneration %} c"),
+            "a b c"
+        );
+        assert_eq!(
+            rendered("a {%- generation -%} b {%- endgeneration -%} c"),
+            "abc"
+        );
+        assert_eq!(
+            rendered("{% generation %}\nb\n{% endgeneration %}\nc"),
+            "b\nc"
+        );
+        let raw = "{% raw %}{% generation %}{% endraw %}";
+        assert_eq!(rendered(raw), "{% generation %}");
+        // Line ends of Windows are line feeds, and the last one is dropped.
+        assert_eq!(
+            rendered("a\r\n{% if true %}\r\nb\r\n{% endif %}\r\nc\r\n"),
+            "a\nb\nc"
         );
     }
 
