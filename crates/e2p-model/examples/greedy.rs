@@ -1,6 +1,7 @@
 //! The shortest real use: load a Hugging Face directory and continue a prompt.
 //!
-//! `cargo run -p e2p-model --features flex,tokenizer --example greedy -- MODEL_DIR "Once upon a time"`
+//! `cargo run -p e2p-model --features flex,tokenizer --example greedy -- MODEL_DIR "Once upon a
+//! time"`
 #![allow(clippy::print_stdout)]
 
 use std::ops::ControlFlow;

@@ -1,8 +1,9 @@
 //! Gradients with respect to the input embeddings, by hand, over plain tensors.
 //!
-//! The weights are constants, so only activation gradients exist: 4 N flops a token instead of 6 N, no saved inputs of linear maps, no
-//! autodiff graph, and no dependence on a backward pass of attention that no backend has. The caller computes whatever loss it likes
-//! from the logits and hands back their gradient. Autodiff over the same layers is the oracle in the tests.
+//! The weights are constants, so only activation gradients exist: 4 N flops a token instead of 6 N,
+//! no saved inputs of linear maps, no autodiff graph, and no dependence on a backward pass of
+//! attention that no backend has. The caller computes whatever loss it likes from the logits and
+//! hands back their gradient. Autodiff over the same layers is the oracle in the tests.
 
 use burn::tensor::{IndexingUpdateOp, Tensor};
 
@@ -40,7 +41,8 @@ impl Decoder {
         Ok((logits, tape))
     }
 
-    /// Gradient of a loss with respect to `inputs_embeds`, from its gradient with respect to the logits.
+    /// Gradient of a loss with respect to `inputs_embeds`, from its gradient with respect to the
+    /// logits.
     ///
     /// `earlier` must be the cache that [`Self::forward_recorded`] saw.
     ///

@@ -1,11 +1,12 @@
 //! Chat templates: a conversation becomes the text the model was trained on.
 //!
 //! Published templates are Jinja; minijinja renders them with transformers' settings and additions
-//! (`utils/chat_template_utils.py`: trimmed blocks, loop controls, `raise_exception`, `strftime_now`, `tojson` in Python's
-//! spelling) and with the Python methods that templates call on strings, lists and dictionaries.
+//! (`utils/chat_template_utils.py`: trimmed blocks, loop controls, `raise_exception`,
+//! `strftime_now`, `tojson` in Python's spelling) and with the Python methods that templates call
+//! on strings, lists and dictionaries.
 //!
-//! A directory without a template gets the *plain format*: every message is a line `User: …`, `Bot: …` or, for other roles,
-//! the bare text, and the generation prompt is `Bot:`.
+//! A directory without a template gets the *plain format*: every message is a line `User: …`, `Bot:
+//! …` or, for other roles, the bare text, and the generation prompt is `Bot:`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -92,11 +93,13 @@ impl ChatTemplate {
         }
     }
 
-    /// Finds the template of a directory: `chat_template.jinja` first, then `chat_template` of the given
-    /// `tokenizer_config.json` (a string, or a list of named ones of which `default` is taken), else the plain format.
+    /// Finds the template of a directory: `chat_template.jinja` first, then `chat_template` of the
+    /// given `tokenizer_config.json` (a string, or a list of named ones of which `default` is
+    /// taken), else the plain format.
     ///
     /// # Errors
-    /// [`ModelError::Read`] if the file cannot be read, [`ModelError::ChatTemplate`] if the source is not valid Jinja.
+    /// [`ModelError::Read`] if the file cannot be read, [`ModelError::ChatTemplate`] if the source
+    /// is not valid Jinja.
     pub fn from_dir(dir: &Path, tokenizer_config: Option<&serde_json::Value>) -> Result<Self> {
         let path = dir.join("chat_template.jinja");
         if path.is_file() {
@@ -182,8 +185,8 @@ impl ChatTemplate {
 }
 
 /// A template as transformers hands it to Jinja: line ends are line feeds, and `{% generation %}`,
-/// which marks the assistant's tokens for training and renders its body as it is, is a block that is
-/// always taken.
+/// which marks the assistant's tokens for training and renders its body as it is, is a block that
+/// is always taken.
 fn jinja(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(source.len());

@@ -1,7 +1,7 @@
 //! What the decoder relies on: one validated description for every family.
 //!
-//! The families differ in few places (norm, positions, MLP, biases); each of those is a field here. Wire formats live in
-//! [`crate::families`] and never reach the layers.
+//! The families differ in few places (norm, positions, MLP, biases); each of those is a field here.
+//! Wire formats live in [`crate::families`] and never reach the layers.
 
 use crate::error::{ModelError, Result};
 

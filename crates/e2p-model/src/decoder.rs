@@ -1,6 +1,8 @@
-//! The decoder: embeddings, a stack of layers, a final norm, a head. How it is loaded and how ids become embeddings.
+//! The decoder: embeddings, a stack of layers, a final norm, a head. How it is loaded and how ids
+//! become embeddings.
 //!
-//! What runs the layers is in `forward.rs`, the gradient in `backward.rs`. All five families run through these files.
+//! What runs the layers is in `forward.rs`, the gradient in `backward.rs`. All five families run
+//! through these files.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -51,8 +53,8 @@ impl Decoder {
     /// Loads a Hugging Face directory: `config.json` and `*.safetensors`.
     ///
     /// # Errors
-    /// An unsupported family or option, unreadable or malformed files, weights that do not fit (all of them listed at once), a device
-    /// that does not compute in the chosen data type.
+    /// An unsupported family or option, unreadable or malformed files, weights that do not fit (all
+    /// of them listed at once), a device that does not compute in the chosen data type.
     pub fn from_dir(
         dir: &Path,
         options: &LoadOptions,
@@ -61,8 +63,8 @@ impl Decoder {
         Self::load(dir, options, device, true)
     }
 
-    /// As [`Self::from_dir`], of files that may lack a head, as those of encoders do: logits of such
-    /// a decoder mean nothing.
+    /// As [`Self::from_dir`], of files that may lack a head, as those of encoders do: logits of
+    /// such a decoder mean nothing.
     pub(crate) fn without_head(
         dir: &Path,
         options: &LoadOptions,
@@ -126,7 +128,8 @@ impl Decoder {
         }
     }
 
-    /// Builds a decoder from any source of weights, asked by the names of a Hugging Face checkpoint.
+    /// Builds a decoder from any source of weights, asked by the names of a Hugging Face
+    /// checkpoint.
     ///
     /// # Errors
     /// An invalid configuration or a `model_type` that is not supported.
@@ -213,8 +216,8 @@ impl Decoder {
         }
     }
 
-    /// Tensors of the checkpoint that this decoder does not use, as in [`LoadReport::unused`]: whoever
-    /// shows the model to a person is to say them.
+    /// Tensors of the checkpoint that this decoder does not use, as in [`LoadReport::unused`]:
+    /// whoever shows the model to a person is to say them.
     pub fn unused_tensors(&self) -> &[String] {
         &self.unused
     }
@@ -229,7 +232,8 @@ impl Decoder {
         &self.device
     }
 
-    /// The data type of computation; matrices may be stored in another one ([`LoadOptions::dtype`]).
+    /// The data type of computation; matrices may be stored in another one
+    /// ([`LoadOptions::dtype`]).
     pub fn dtype(&self) -> DType {
         self.dtype
     }
@@ -239,8 +243,8 @@ impl Decoder {
         self.embed_tokens.dtype_name()
     }
 
-    /// How exactly products with the weights are computed here: [`MatmulPrecision::Medium`] only where it was asked for and makes a
-    /// difference on this CPU.
+    /// How exactly products with the weights are computed here: [`MatmulPrecision::Medium`] only
+    /// where it was asked for and makes a difference on this CPU.
     pub fn matmul_precision(&self) -> MatmulPrecision {
         if kernels::are_on(&self.device) && kernels::has_pairs() {
             self.embed_tokens.precision()
@@ -249,7 +253,8 @@ impl Decoder {
         }
     }
 
-    /// Mean over the vocabulary of the root mean square of a token embedding: the size of a row of `inputs_embeds`.
+    /// Mean over the vocabulary of the root mean square of a token embedding: the size of a row of
+    /// `inputs_embeds`.
     pub fn token_rms(&self) -> f32 {
         self.embed_tokens.row_rms()
     }
@@ -269,11 +274,12 @@ impl Decoder {
             .reshape([batch_size, seq_len, self.config.d_model])
     }
 
-    /// Looks up rows of unequal length, filled up on one side: `[batch_size, longest, d_model]` and the slot at which each row begins
-    /// (all 0 for [`Padding::Right`]).
+    /// Looks up rows of unequal length, filled up on one side: `[batch_size, longest, d_model]` and
+    /// the slot at which each row begins (all 0 for [`Padding::Right`]).
     ///
     /// # Errors
-    /// [`ModelError::TokenId`] for an id outside the vocabulary, [`ModelError::EmptyPrompt`] when there is no row or an empty one.
+    /// [`ModelError::TokenId`] for an id outside the vocabulary, [`ModelError::EmptyPrompt`] when
+    /// there is no row or an empty one.
     pub fn embed_rows<R: AsRef<[u32]>>(
         &self,
         rows: &[R],
@@ -313,7 +319,8 @@ impl Decoder {
         Ok((self.embed_tokens(ids), row_starts))
     }
 
-    /// An empty cache for rows that begin at the given slots, with room for `capacity` slots in all.
+    /// An empty cache for rows that begin at the given slots, with room for `capacity` slots in
+    /// all.
     pub fn new_cache(&self, row_starts: Vec<usize>, capacity: usize) -> KvCache {
         let shape = [self.config.n_kv_heads, capacity, self.config.head_dim];
         KvCache::new(

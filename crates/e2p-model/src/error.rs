@@ -1,6 +1,7 @@
 //! The one error type of this crate.
 //!
-//! Every message names the thing, what was found and what was expected; paths come with every failure to read a file.
+//! Every message names the thing, what was found and what was expected; paths come with every
+//! failure to read a file.
 
 use std::path::PathBuf;
 

@@ -85,8 +85,8 @@ impl Decoder {
     /// - `inputs_embeds`: `[batch_size, n_new, d_model]`, output the same, after the final norm
     ///
     /// # Errors
-    /// [`ModelError::ContextOverflow`] when the context or the cache is too small; the cache is then
-    /// unchanged.
+    /// [`ModelError::ContextOverflow`] when the context or the cache is too small; the cache is
+    /// then unchanged.
     pub fn forward_cached(
         &self,
         inputs_embeds: Tensor<3>,

@@ -7,8 +7,8 @@ use crate::ops::{self, LayerCache, SharedSlots, Slots, row_indices};
 
 /// Keys and values of a batch, one pair of preallocated tensors a layer.
 ///
-/// Rows of unequal length are padded on the left: row `b` begins at slot `row_starts()[b]`. The first slots of several rows may be those
-/// of one row of another cache, see [`Self::branches`].
+/// Rows of unequal length are padded on the left: row `b` begins at slot `row_starts()[b]`. The
+/// first slots of several rows may be those of one row of another cache, see [`Self::branches`].
 #[derive(Debug, Clone)]
 pub struct KvCache {
     shared: Option<Shared>,
@@ -88,7 +88,8 @@ impl KvCache {
         &self.row_starts
     }
 
-    /// Bytes that the filled slots stand for, over all layers and rows, shared ones counted for every row.
+    /// Bytes that the filled slots stand for, over all layers and rows, shared ones counted for
+    /// every row.
     pub fn bytes(&self) -> usize {
         self.layers
             .iter()
@@ -115,7 +116,8 @@ impl KvCache {
 
     /// Continuations of the given rows, which may repeat, with room for `capacity` slots.
     ///
-    /// As [`Self::select_rows`], but on the CPU the filled slots are not copied: all continuations of a row read the same.
+    /// As [`Self::select_rows`], but on the CPU the filled slots are not copied: all continuations
+    /// of a row read the same.
     ///
     /// # Panics
     /// As [`Self::select_rows`].
@@ -145,7 +147,8 @@ impl KvCache {
         }
     }
 
-    /// A cache of the given rows, in this order, with room for `capacity` slots; rows may repeat. What they share with others stays shared.
+    /// A cache of the given rows, in this order, with room for `capacity` slots; rows may repeat.
+    /// What they share with others stays shared.
     ///
     /// # Panics
     /// If a row is out of range or `capacity` is less than the filled slots.
@@ -300,8 +303,8 @@ impl KvCache {
         }
     }
 
-    /// Writes the keys and values of new slots of one layer behind the filled ones; returns those of all slots. [`Self::advance`] counts
-    /// them once all layers have theirs.
+    /// Writes the keys and values of new slots of one layer behind the filled ones; returns those
+    /// of all slots. [`Self::advance`] counts them once all layers have theirs.
     pub(crate) fn append(&mut self, index: usize, k: Tensor<4>, v: Tensor<4>) -> Slots<'_> {
         let end = self.len + k.dims()[2];
         let layer = &mut self.layers[index];

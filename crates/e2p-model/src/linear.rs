@@ -45,7 +45,8 @@ impl Linear {
         self.weight.matmul_transposed(x, self.bias.as_ref())
     }
 
-    /// `[batch_size, seq_len, d_in]` to `[batch_size, seq_len, d_out]`, as one product over all rows.
+    /// `[batch_size, seq_len, d_in]` to `[batch_size, seq_len, d_out]`, as one product over all
+    /// rows.
     pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         over_rows(x, |x| self.forward_rows(x))
     }

@@ -1,8 +1,9 @@
 //! The one place that decides which position sees which.
 //!
-//! A batch is a rectangle of slots. Row `b` begins at slot `row_starts[b]`; slots before that are padding. Padding on the right needs
-//! no mention: a causal model never looks there. One rule then covers whole sequences, left-padded generation and continuation of a
-//! cache: slot `i` of row `b` sees slots `row_starts[b] ..= i`.
+//! A batch is a rectangle of slots. Row `b` begins at slot `row_starts[b]`; slots before that are
+//! padding. Padding on the right needs no mention: a causal model never looks there. One rule then
+//! covers whole sequences, left-padded generation and continuation of a cache: slot `i` of row `b`
+//! sees slots `row_starts[b] ..= i`.
 
 use std::ops::Range;
 
@@ -11,8 +12,8 @@ use burn::tensor::{Bool, Device, Tensor, TensorData};
 /// Which keys each query of a pass sees: always one range.
 #[derive(Debug, Clone)]
 pub(crate) enum Visible {
-    /// A causal pass: queries are the slots from `first` on, keys all slots up to the last query. Row `b` begins at slot `row_starts[b]`;
-    /// empty means that no row is padded.
+    /// A causal pass: queries are the slots from `first` on, keys all slots up to the last query.
+    /// Row `b` begins at slot `row_starts[b]`; empty means that no row is padded.
     Causal {
         row_starts: Vec<usize>,
         first: usize,
@@ -24,7 +25,8 @@ pub(crate) enum Visible {
 impl Visible {
     /// The keys that query `query` (counted within the pass) of row `row` sees.
     ///
-    /// A padding slot sees itself, so that its softmax stays finite; what it computes is never looked at.
+    /// A padding slot sees itself, so that its softmax stays finite; what it computes is never
+    /// looked at.
     pub(crate) fn range(&self, row: usize, query: usize) -> Range<usize> {
         match self {
             Self::Causal { row_starts, first } => {
@@ -35,8 +37,8 @@ impl Visible {
         }
     }
 
-    /// Hidden slots, true where a query must not look: `[batch_size or 1, 1, n_queries or 1, n_keys]`, or `None` when every query sees
-    /// every key.
+    /// Hidden slots, true where a query must not look: `[batch_size or 1, 1, n_queries or 1,
+    /// n_keys]`, or `None` when every query sees every key.
     pub(crate) fn hidden(&self, n_queries: usize, device: &Device) -> Option<Tensor<4, Bool>> {
         let (n_rows, n_queries, n_keys) = match self {
             Self::Causal { row_starts, first } => {
@@ -67,7 +69,8 @@ impl Visible {
     }
 }
 
-/// The position of every slot `first .. first + n`: one list per row, or a single one when no row is padded.
+/// The position of every slot `first .. first + n`: one list per row, or a single one when no row
+/// is padded.
 ///
 /// Padding slots have position 0.
 pub(crate) fn positions(row_starts: &[usize], first: usize, n: usize) -> Vec<Vec<usize>> {

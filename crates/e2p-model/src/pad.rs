@@ -9,7 +9,8 @@ use crate::error::{ModelError, Result};
 ///
 /// # Shapes
 /// - every row: `[seq_len, d_model]`
-/// - output: `[batch_size, longest, d_model]`, and the slot at which each row begins (all 0 for [`Padding::Right`])
+/// - output: `[batch_size, longest, d_model]`, and the slot at which each row begins (all 0 for
+///   [`Padding::Right`])
 ///
 /// # Errors
 /// [`ModelError::EmptyPrompt`] when there is no row or one of no length.

@@ -1,7 +1,7 @@
 //! Jinja's `tojson` as transformers defines it: Python's `json.dumps(value, ensure_ascii=False)`.
 //!
-//! minijinja's own filter escapes `<`, `>` and `&` for HTML and leaves out the spaces after `,` and `:`, so that a rendered
-//! prompt would differ from the one the model was trained on.
+//! minijinja's own filter escapes `<`, `>` and `&` for HTML and leaves out the spaces after `,` and
+//! `:`, so that a rendered prompt would differ from the one the model was trained on.
 
 use std::io;
 

@@ -1,13 +1,15 @@
 //! Rotary position embedding in Hugging Face's half-split convention.
 //!
-//! Dimension `i` is rotated with dimension `i + head_dim / 2`, so query and key weights are used as they lie in the checkpoint
-//! (transformers `models/llama/modeling_llama.py`, `rotate_half`). burn's own `RotaryEncoding` rotates neighbours instead.
+//! Dimension `i` is rotated with dimension `i + head_dim / 2`, so query and key weights are used as
+//! they lie in the checkpoint (transformers `models/llama/modeling_llama.py`, `rotate_half`).
+//! burn's own `RotaryEncoding` rotates neighbours instead.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::config::{RotaryConfig, RotaryScaling};
 
-/// Angles per position, made when a pass knows its positions: contexts of 128 k positions need no table.
+/// Angles per position, made when a pass knows its positions: contexts of 128 k positions need no
+/// table.
 #[derive(Debug, Clone)]
 pub(crate) struct Rotary {
     /// `head_dim / 2` frequencies in radians per position.

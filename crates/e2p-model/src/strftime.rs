@@ -1,7 +1,8 @@
 //! Dates for chat templates: the few `strftime` codes that published templates use, in UTC.
 //!
-//! transformers offers templates `strftime_now(format)`; the time itself is an argument here, so that a rendered prompt
-//! can be reproduced. The civil calendar follows Howard Hinnant's `civil_from_days`.
+//! transformers offers templates `strftime_now(format)`; the time itself is an argument here, so
+//! that a rendered prompt can be reproduced. The civil calendar follows Howard Hinnant's
+//! `civil_from_days`.
 
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,7 +31,8 @@ const WEEKDAYS: [&str; 7] = [
     "Saturday",
 ];
 
-/// Formats `time` (UTC) by `format`. Unknown codes are kept as they stand; times before 1970 count as 1970.
+/// Formats `time` (UTC) by `format`. Unknown codes are kept as they stand; times before 1970 count
+/// as 1970.
 pub(crate) fn strftime(time: SystemTime, format: &str) -> String {
     let seconds = time
         .duration_since(UNIX_EPOCH)

@@ -1,8 +1,9 @@
 //! Text to token ids and back, as the files beside the weights say.
 //!
-//! A thin wrapper over Hugging Face's `tokenizers`: it reads `tokenizer.json`, learns the special tokens and the chat
-//! template from `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja`, and checks that the
-//! vocabulary fits the model. Nothing is guessed from the name of a model.
+//! A thin wrapper over Hugging Face's `tokenizers`: it reads `tokenizer.json`, learns the special
+//! tokens and the chat template from `tokenizer_config.json`, `special_tokens_map.json` and
+//! `chat_template.jinja`, and checks that the vocabulary fits the model. Nothing is guessed from
+//! the name of a model.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +15,8 @@ use crate::chat_template::{ChatMessage, ChatOptions, ChatTemplate};
 use crate::error::{ModelError, Result};
 use crate::generate::Detokenizer;
 
-/// A tokenizer and the special tokens and chat template that come with it. Preferred variable name: `tokenizer`.
+/// A tokenizer and the special tokens and chat template that come with it. Preferred variable name:
+/// `tokenizer`.
 pub struct Tokenizer {
     pub(crate) inner: tokenizers::Tokenizer,
     path: PathBuf,
@@ -27,8 +29,9 @@ impl Tokenizer {
     /// Reads the tokenizer of a Hugging Face directory.
     ///
     /// # Errors
-    /// [`ModelError::NoTokenizer`] with the path that was looked for, [`ModelError::Tokenizer`] if it does not parse,
-    /// [`ModelError::Json`] and [`ModelError::ChatTemplate`] for the files beside it.
+    /// [`ModelError::NoTokenizer`] with the path that was looked for, [`ModelError::Tokenizer`] if
+    /// it does not parse, [`ModelError::Json`] and [`ModelError::ChatTemplate`] for the files
+    /// beside it.
     pub fn from_dir(dir: &Path) -> Result<Self> {
         let path = dir.join("tokenizer.json");
         if !path.is_file() {
@@ -66,8 +69,8 @@ impl Tokenizer {
         })
     }
 
-    /// Ids of `text`. `add_special_tokens` adds what the tokenizer puts around a text, such as `<s>`; special tokens
-    /// spelled out in the text become their ids either way.
+    /// Ids of `text`. `add_special_tokens` adds what the tokenizer puts around a text, such as
+    /// `<s>`; special tokens spelled out in the text become their ids either way.
     ///
     /// # Errors
     /// [`ModelError::Tokenizer`] if the tokenizer refuses the text.
@@ -98,8 +101,8 @@ impl Tokenizer {
             .map_or(0, |id| id as usize + 1)
     }
 
-    /// Checks that every id has a row in an embedding matrix of `model_vocab_size` rows. A larger matrix is fine: many
-    /// checkpoints pad theirs.
+    /// Checks that every id has a row in an embedding matrix of `model_vocab_size` rows. A larger
+    /// matrix is fine: many checkpoints pad theirs.
     ///
     /// # Errors
     /// [`ModelError::VocabularyMismatch`] naming both sizes.
@@ -131,8 +134,9 @@ impl Tokenizer {
             .and_then(|token| self.token_to_id(token))
     }
 
-    /// Ids that end a text: those of `generation_config.json` where it has any, else `config_eos_ids` (from the model's
-    /// `config.json`), else the tokenizer's `eos_token`. The order is transformers'.
+    /// Ids that end a text: those of `generation_config.json` where it has any, else
+    /// `config_eos_ids` (from the model's `config.json`), else the tokenizer's `eos_token`. The
+    /// order is transformers'.
     pub fn eos_token_ids(&self, config_eos_ids: &[u32]) -> Vec<u32> {
         if !self.generation_eos_ids.is_empty() {
             return self.generation_eos_ids.clone();
@@ -160,8 +164,8 @@ impl Tokenizer {
             .render(messages, &self.special_tokens, options)
     }
 
-    /// Renders a conversation and encodes it. A template writes its special tokens itself, so none are added then; the
-    /// plain format gets those of the tokenizer.
+    /// Renders a conversation and encodes it. A template writes its special tokens itself, so none
+    /// are added then; the plain format gets those of the tokenizer.
     ///
     /// # Errors
     /// See [`Tokenizer::render_chat`] and [`Tokenizer::encode`].

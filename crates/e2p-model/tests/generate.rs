@@ -1,6 +1,7 @@
 //! Generation against the references that lie beside the real checkpoints, and against itself.
 //!
-//! The checkpoints are not part of the repository; where `../shared/models` is absent the tests say so and pass.
+//! The checkpoints are not part of the repository; where `../shared/models` is absent the tests say
+//! so and pass.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -103,7 +104,8 @@ fn greedy_ids_and_text_equal_the_reference() {
             .zip(checkpoint.golden["cases"].as_array().unwrap())
         {
             assert_eq!(generation.ids, ids(&case["greedy_ids"]));
-            // One reference text spells its final end token out, set off by a space; ours never holds a special token.
+            // One reference text spells its final end token out, set off by a space; ours never
+            // holds a special token.
             let expected = case["greedy_text"].as_str().unwrap();
             let expected = expected.strip_suffix(" <|end_story|>").unwrap_or(expected);
             assert_eq!(generation.text, expected);

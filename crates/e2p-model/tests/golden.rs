@@ -1,4 +1,5 @@
-//! Every family and option against transformers: layers, logits, padded batches, gradients, the sentence encoder.
+//! Every family and option against transformers: layers, logits, padded batches, gradients, the
+//! sentence encoder.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;

@@ -231,7 +231,8 @@ fn rows_that_fit_may_form_a_batch_longer_than_the_context() {
     for mut config in tiny_configs() {
         config.max_seq_len = 10;
         let decoder = tiny(config, 9);
-        // Nine slots before and one behind, and two before and five behind: together fourteen slots.
+        // Nine slots before and one behind, and two before and five behind: together fourteen
+        // slots.
         let (before, after) = ([&IDS[..9], &IDS[4..6]], [&IDS[..1], &IDS[..5]]);
         let (old, starts) = decoder.embed_rows(&before, Padding::Left).unwrap();
         let mut cache = decoder.new_cache(starts, 9);

@@ -1,4 +1,5 @@
-//! Any bytes as `config.json`: refused with an error or turned into a configuration that keeps its promises.
+//! Any bytes as `config.json`: refused with an error or turned into a configuration that keeps its
+//! promises.
 
 #![no_main]
 

@@ -1,6 +1,8 @@
-//! Any directory of `config.json` and `model.safetensors`: loading ends in an error or in a decoder that computes.
+//! Any directory of `config.json` and `model.safetensors`: loading ends in an error or in a decoder
+//! that computes.
 //!
-//! One input holds both files: the configuration up to the first zero byte (JSON has none), then the weights.
+//! One input holds both files: the configuration up to the first zero byte (JSON has none), then
+//! the weights.
 
 #![no_main]
 

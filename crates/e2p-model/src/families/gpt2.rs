@@ -1,4 +1,5 @@
-//! GPT-2 (transformers `models/gpt2`): learned positions, LayerNorm, biases everywhere, matrices stored `[in, out]`.
+//! GPT-2 (transformers `models/gpt2`): learned positions, LayerNorm, biases everywhere, matrices
+//! stored `[in, out]`.
 
 use serde_json::Value;
 

@@ -1,4 +1,5 @@
-//! Mistral (transformers `models/mistral`): Llama without biases; a sliding window within the context is refused.
+//! Mistral (transformers `models/mistral`): Llama without biases; a sliding window within the
+//! context is refused.
 
 use serde_json::Value;
 

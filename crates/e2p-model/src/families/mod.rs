@@ -1,7 +1,7 @@
 //! Hugging Face families: `config.json` and tensor names, one file each.
 //!
-//! A family is a function from its JSON to a [`DecoderConfig`] and a [`Names`] table; the layers are shared. A new family costs one
-//! file here and one line in [`FAMILIES`].
+//! A family is a function from its JSON to a [`DecoderConfig`] and a [`Names`] table; the layers
+//! are shared. A new family costs one file here and one line in [`FAMILIES`].
 
 mod gpt2;
 mod llama;

@@ -1,4 +1,5 @@
-//! Qwen2 and Qwen2.5 (transformers `models/qwen2`): Llama with biases on query, key and value, never elsewhere.
+//! Qwen2 and Qwen2.5 (transformers `models/qwen2`): Llama with biases on query, key and value,
+//! never elsewhere.
 
 use serde_json::Value;
 

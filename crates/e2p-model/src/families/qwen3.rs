@@ -1,4 +1,5 @@
-//! Qwen3 (transformers `models/qwen3`): RMS norm on every query and key head, a head width of its own.
+//! Qwen3 (transformers `models/qwen3`): RMS norm on every query and key head, a head width of its
+//! own.
 
 use serde_json::Value;
 

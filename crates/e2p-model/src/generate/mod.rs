@@ -1,9 +1,10 @@
 //! Generates text: one pass over the prompts, then one token a row and step on top of the cache.
 //!
-//! A prompt is token ids or input embeddings; where the embeddings come from is the caller's business. Prompts of unequal
-//! length are padded on the left, so that all rows go on at the same slot. A row that ends leaves the batch, so the
-//! others neither wait for it nor compute it. Rows have their own sampler, limits and stop conditions: a row's text does
-//! not depend on the rows beside it.
+//! A prompt is token ids or input embeddings; where the embeddings come from is the caller's
+//! business. Prompts of unequal length are padded on the left, so that all rows go on at the same
+//! slot. A row that ends leaves the batch, so the others neither wait for it nor compute it. Rows
+//! have their own sampler, limits and stop conditions: a row's text does not depend on the rows
+//! beside it.
 
 mod sampler;
 mod stop;
@@ -56,10 +57,11 @@ impl PromptInput {
     }
 }
 
-/// A second prompt that a row is contrasted with at every token: `logits = base + strength (prompt - base)`.
+/// A second prompt that a row is contrasted with at every token: `logits = base + strength (prompt
+/// - base)`.
 ///
-/// 1 is the prompt alone, 0 the base alone, above 1 amplifies what the prompt adds to the base (classifier-free guidance for language
-/// models, arXiv 2306.17806). Twice the work of a plain row.
+/// 1 is the prompt alone, 0 the base alone, above 1 amplifies what the prompt adds to the base
+/// (classifier-free guidance for language models, arXiv 2306.17806). Twice the work of a plain row.
 #[derive(Debug, Clone)]
 pub struct Guidance {
     /// What the prompt is contrasted with; it goes on with the same tokens.
@@ -113,7 +115,8 @@ pub struct Step<'s> {
     pub row: usize,
     /// The new token.
     pub id: u32,
-    /// Text that became certain with it, often empty: never half a character, never what may become a stop string.
+    /// Text that became certain with it, often empty: never half a character, never what may become
+    /// a stop string.
     pub text: &'s str,
     /// Set on the row's last step.
     pub finish: Option<Finish>,
@@ -134,13 +137,14 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Generates one text for each request, in order. `on_step` sees every token as it comes; if it returns
-    /// [`ControlFlow::Break`], all rows end with [`Finish::Interrupted`].
+    /// Generates one text for each request, in order. `on_step` sees every token as it comes; if it
+    /// returns [`ControlFlow::Break`], all rows end with [`Finish::Interrupted`].
     ///
     /// # Errors
-    /// Before anything is computed: [`ModelError::EmptyPrompt`]; [`ModelError::ContextOverflow`] if a prompt and its
-    /// `max_new_tokens` exceed the context; [`ModelError::Sampling`]. Later: [`ModelError::Logits`] if the model yields
-    /// NaN, [`ModelError::TokenId`] for an id without embedding, and the detokenizer's errors.
+    /// Before anything is computed: [`ModelError::EmptyPrompt`]; [`ModelError::ContextOverflow`] if
+    /// a prompt and its `max_new_tokens` exceed the context; [`ModelError::Sampling`]. Later:
+    /// [`ModelError::Logits`] if the model yields NaN, [`ModelError::TokenId`] for an id without
+    /// embedding, and the detokenizer's errors.
     ///
     /// # Panics
     /// If a request has stop strings and there is no detokenizer to find them with.
@@ -235,7 +239,8 @@ impl<'a> Generator<'a> {
             .collect()
     }
 
-    /// Input embeddings of the active tracks, `[tracks, longest, d_model]`, and the slots at which they begin.
+    /// Input embeddings of the active tracks, `[tracks, longest, d_model]`, and the slots at which
+    /// they begin.
     fn embed(
         &self,
         requests: &[GenerateRequest],

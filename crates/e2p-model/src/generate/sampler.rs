@@ -1,9 +1,9 @@
 //! Turns one row of logits into one token id.
 //!
 //! The order and the meaning of every step are those of transformers' `GenerationMixin`
-//! (`generation/logits_process.py`): repetition penalty, then temperature, top-k, top-p, min-p, then a draw.
-//! Temperature 0 is greedy: the penalty applies, the rest does not, and of equal logits the first wins.
-//! Draws come from ChaCha8, so a seed gives the same text on every platform.
+//! (`generation/logits_process.py`): repetition penalty, then temperature, top-k, top-p, min-p,
+//! then a draw. Temperature 0 is greedy: the penalty applies, the rest does not, and of equal
+//! logits the first wins. Draws come from ChaCha8, so a seed gives the same text on every platform.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -21,11 +21,13 @@ pub struct SamplingConfig {
     pub top_p: Option<f32>,
     /// Drop tokens less probable than this fraction of the most probable one.
     pub min_p: Option<f32>,
-    /// Above 1, tokens already in the prompt or the answer become less likely (CTRL, arXiv 1909.05858); 1 is off.
+    /// Above 1, tokens already in the prompt or the answer become less likely (CTRL, arXiv
+    /// 1909.05858); 1 is off.
     pub repetition_penalty: f32,
     /// Key of the random stream.
     pub seed: u64,
-    /// Number of the random stream under that key: one per row, so that a row draws the same alone and in a batch.
+    /// Number of the random stream under that key: one per row, so that a row draws the same alone
+    /// and in a batch.
     pub stream: u64,
 }
 
@@ -47,7 +49,8 @@ impl SamplingConfig {
     /// Checks every value against its range.
     ///
     /// # Errors
-    /// [`ModelError::Sampling`] for the first value out of range, naming it, the value and the range.
+    /// [`ModelError::Sampling`] for the first value out of range, naming it, the value and the
+    /// range.
     pub fn validate(&self) -> Result<()> {
         let check = |ok: bool, option: &'static str, found: f64, expected: &'static str| {
             if ok {
@@ -102,7 +105,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler for a row whose prompt holds `prompt_ids` (they count for the repetition penalty; may be empty).
+    /// A sampler for a row whose prompt holds `prompt_ids` (they count for the repetition penalty;
+    /// may be empty).
     ///
     /// # Errors
     /// [`ModelError::Sampling`] if a value of `config` is out of range.
@@ -176,7 +180,8 @@ fn penalize_repetition(logits: &mut [f32], seen: &[u32], penalty: f32) {
         return;
     }
     for id in seen {
-        // A prompt may hold ids beyond the head only when tokenizer and model disagree; that is checked at loading.
+        // A prompt may hold ids beyond the head only when tokenizer and model disagree; that is
+        // checked at loading.
         if let Some(logit) = logits.get_mut(*id as usize) {
             *logit = if *logit < 0.0 {
                 *logit * penalty
@@ -218,7 +223,8 @@ impl Candidates {
         }
     }
 
-    /// Drops every token whose more probable peers already hold `p` of the mass; the first always stays.
+    /// Drops every token whose more probable peers already hold `p` of the mass; the first always
+    /// stays.
     fn keep_top_p(&mut self, p: f32) {
         if p >= 1.0 {
             return;

@@ -5,7 +5,8 @@
 pub struct StopConditions {
     /// Ids that end the text. The id itself is reported, its text is not.
     pub eos_token_ids: Vec<u32>,
-    /// Strings that end the text, wherever token borders fall. The text is cut before the first that appears.
+    /// Strings that end the text, wherever token borders fall. The text is cut before the first
+    /// that appears.
     pub strings: Vec<String>,
     /// Most new tokens per row.
     pub max_new_tokens: usize,

@@ -1,9 +1,10 @@
 //! Token ids in, printable text out, as early as it is certain.
 //!
-//! Three things make a piece of text uncertain: a character whose bytes are spread over several tokens, a decoder that
-//! treats the first token of a text differently (Llama tokenizers strip its space), and an end that may turn out to be
-//! the beginning of a stop string. Text is held back in each case and the pieces always add up to the decoded whole.
-//! The window over the last tokens follows text-generation-inference's `decode_token`.
+//! Three things make a piece of text uncertain: a character whose bytes are spread over several
+//! tokens, a decoder that treats the first token of a text differently (Llama tokenizers strip its
+//! space), and an end that may turn out to be the beginning of a stop string. Text is held back in
+//! each case and the pieces always add up to the decoded whole. The window over the last tokens
+//! follows text-generation-inference's `decode_token`.
 
 use crate::error::Result;
 use crate::generate::stop::{find_stop, undecided_len};
@@ -71,8 +72,9 @@ impl<'a> TextStream<'a> {
             Some("") => {}
             Some(rest) => {
                 self.text.push_str(rest);
-                // A window whose own text is empty (special tokens, a lone space mark) would make the next token look
-                // like the first of the text: keep the old one until there is text to stand on.
+                // A window whose own text is empty (special tokens, a lone space mark) would make
+                // the next token look like the first of the text: keep the old one until there is
+                // text to stand on.
                 if !self
                     .detokenizer
                     .detokenize(&self.ids[self.decoded..])?
@@ -118,8 +120,8 @@ impl<'a> TextStream<'a> {
         &self.text[..self.emitted]
     }
 
-    /// Decodes the new tokens without the old: a byte-fallback decoder gives up a whole run of bytes when one is bad, also
-    /// those that were readable alone and are already handed out.
+    /// Decodes the new tokens without the old: a byte-fallback decoder gives up a whole run of
+    /// bytes when one is bad, also those that were readable alone and are already handed out.
     fn restart_window(&mut self) -> Result<()> {
         self.text
             .push_str(&self.detokenizer.detokenize(&self.ids[self.decoded..])?);

@@ -1,4 +1,5 @@
-//! Activations of the feed-forward block, gated (SwiGLU) and plain (GELU). The formulas stand in `crate::ops`.
+//! Activations of the feed-forward block, gated (SwiGLU) and plain (GELU). The formulas stand in
+//! `crate::ops`.
 
 use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};

@@ -1,4 +1,5 @@
-//! What the sums of a product are made of: `f32` values, or pairs of bf16 values that the CPU multiplies and adds two at a time.
+//! What the sums of a product are made of: `f32` values, or pairs of bf16 values that the CPU
+//! multiplies and adds two at a time.
 //!
 //! Either way a sum is `f32`, and a word of four bytes is what is packed, broadcast and multiplied.
 
@@ -19,10 +20,12 @@ pub(crate) trait Arithmetic: Copy + Send + Sync {
     /// `sum + a b`, for all terms in the words.
     fn mul_add<S: Simd>(self, simd: S, a: S::u32s, b: S::u32s, sum: S::f32s) -> S::f32s;
 
-    /// Values times `scale`, one after the other, as `words`; what the last word has room for beyond them is zero.
+    /// Values times `scale`, one after the other, as `words`; what the last word has room for
+    /// beyond them is zero.
     fn pack<T: Stored>(values: &[T], scale: f32, words: &mut [u32]);
 
-    /// The same of up to [`Self::TERMS`] rows, a word from one value of each; rows that are not there are zero.
+    /// The same of up to [`Self::TERMS`] rows, a word from one value of each; rows that are not
+    /// there are zero.
     fn pack_across<'a, T: Stored>(rows: impl Iterator<Item = (&'a [T], f32)>, words: &mut [u32]);
 
     /// Rows of `width` values as rows of words.
@@ -155,7 +158,8 @@ mod pairs {
         fn mul_add<S: Simd>(self, _simd: S, a: S::u32s, b: S::u32s, sum: S::f32s) -> S::f32s {
             let (a, b): (__m512i, __m512i) = (cast(a), cast(b));
             let sum: __m512 = cast(sum);
-            // SAFETY: `self` exists only where the CPU has the instruction; both types are 64 bytes of any bits.
+            // SAFETY: `self` exists only where the CPU has the instruction; both types are 64 bytes
+            // of any bits.
             let sum = unsafe {
                 let pairs = |words: __m512i| std::mem::transmute::<__m512i, __m512bh>(words);
                 _mm512_dpbf16_ps(sum, pairs(a), pairs(b))

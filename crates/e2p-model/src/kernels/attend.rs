@@ -1,9 +1,12 @@
-//! Attention without a record for the backward pass: scores, softmax and mixture in one pass, keys and values read where they lie.
+//! Attention without a record for the backward pass: scores, softmax and mixture in one pass, keys
+//! and values read where they lie.
 //!
-//! As products of matrices the attention of one query a head is thousands of tiny ones, whose packing costs more than their sums; and
-//! continuations of one prompt would each need a copy of its keys and values. Here every row of the batch and every key/value head is a
-//! task that reads each key and value once, from up to three places: those of a prompt that several rows share, those of the row's own
-//! earlier slots, those of this pass. With several queries a lane holds one ([`super::attend_lanes`]); few are taken one after the other.
+//! As products of matrices the attention of one query a head is thousands of tiny ones, whose
+//! packing costs more than their sums; and continuations of one prompt would each need a copy of
+//! its keys and values. Here every row of the batch and every key/value head is a task that reads
+//! each key and value once, from up to three places: those of a prompt that several rows share,
+//! those of the row's own earlier slots, those of this pass. With several queries a lane holds one
+//! ([`super::attend_lanes`]); few are taken one after the other.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -146,8 +149,8 @@ pub(crate) enum Queries {
 }
 
 impl Queries {
-    /// What is faster for `n_queries` of one key/value head: an empty lane costs as much as a full one, and a narrow head leaves lanes empty
-    /// in the other way. Ours, measured (`docs/LOG.md`).
+    /// What is faster for `n_queries` of one key/value head: an empty lane costs as much as a full
+    /// one, and a narrow head leaves lanes empty in the other way. Ours, measured (`docs/LOG.md`).
     pub(crate) fn fastest(n_queries: usize, head_dim: usize) -> Self {
         let few = match head_dim {
             ..16 => 1,
@@ -163,7 +166,8 @@ impl Queries {
     }
 }
 
-/// Mixtures of values, `[batch_size, n_heads, n_queries, head_dim]`, of queries of that shape over the slots of `segments` in turn.
+/// Mixtures of values, `[batch_size, n_heads, n_queries, head_dim]`, of queries of that shape over
+/// the slots of `segments` in turn.
 pub(crate) fn attend(
     queries: Queries,
     q: Tensor<4>,
@@ -210,7 +214,8 @@ impl Attend<'_> {
         let (group, head_dim) = (self.n_heads / self.n_kv_heads, self.head_dim);
         let arch = Arch::new();
         let lanes = arch.dispatch(super::product::LaneCount);
-        // Queries of heads with the same keys fill up a block together; those of a prompt would only see each other's.
+        // Queries of heads with the same keys fill up a block together; those of a prompt would
+        // only see each other's.
         let heads = if self.n_queries < lanes { group } else { 1 };
         // Tasks of so many heads, and within them of a block.
         let task = heads * self.n_queries * head_dim;
@@ -274,7 +279,8 @@ impl Attend<'_> {
         });
     }
 
-    /// Keys and values that row `row` of the batch sees with key/value head `head`, segment by segment.
+    /// Keys and values that row `row` of the batch sees with key/value head `head`, segment by
+    /// segment.
     fn slots(&self, row: usize, head: usize) -> impl Iterator<Item = [&[f32]; 2]> {
         self.segments
             .iter()

@@ -1,8 +1,10 @@
 //! Attention of many queries, forward only: a query in each lane.
 //!
-//! Scores and mixture are products of a weight that is broadcast with a vector of all queries, so that no sum over lanes is left, the
-//! softmax is a loop over vectors, and only keys that some query of the block sees are touched: half of them in a causal prompt. Sums run
-//! over the keys in order and hidden keys add exact zeros, so that a query's result does not depend on the others of its block.
+//! Scores and mixture are products of a weight that is broadcast with a vector of all queries, so
+//! that no sum over lanes is left, the softmax is a loop over vectors, and only keys that some
+//! query of the block sees are touched: half of them in a causal prompt. Sums run over the keys in
+//! order and hidden keys add exact zeros, so that a query's result does not depend on the others of
+//! its block.
 
 use std::cell::Cell;
 
@@ -13,7 +15,8 @@ use super::math::exp;
 /// Keys whose scores are summed side by side.
 const KEYS: usize = 12;
 
-/// Up to as many queries of heads with the same keys as there are lanes, over the keys that any of them sees. Preferred variable name: `block`.
+/// Up to as many queries of heads with the same keys as there are lanes, over the keys that any of
+/// them sees. Preferred variable name: `block`.
 pub(super) struct QueryBlock<'a> {
     pub(super) scale: f32,
     /// `[n_queries, head_dim]`
@@ -53,7 +56,8 @@ impl QueryBlock<'_> {
         let n_queries = self.seen.len();
         let width = self.q.len() / n_queries;
         let n_keys: usize = self.pieces.iter().map(|[k, _]| k.len() / width).sum();
-        // Taken and given back: in a closure of `with` the loops would be compiled without the CPU's instructions.
+        // Taken and given back: in a closure of `with` the loops would be compiled without the
+        // CPU's instructions.
         let [mut columns, mut scores] = ROOM.take();
         columns.clear();
         columns.resize(width * lanes, 0.0);
@@ -81,7 +85,8 @@ impl QueryBlock<'_> {
                 let mut p = scores.iter();
                 for [_, v] in self.pieces {
                     for (v, p) in v.chunks_exact(width).zip(p.by_ref()) {
-                        // Values that are not there repeat the last one, and their sums are dropped.
+                        // Values that are not there repeat the last one, and their sums are
+                        // dropped.
                         match v[from..].first_chunk::<DIMS>() {
                             Some(v) => {
                                 for (sum, v) in sums.iter_mut().zip(v) {
@@ -109,7 +114,8 @@ impl QueryBlock<'_> {
         ROOM.set([columns, scores]);
     }
 
-    /// Scores to `exp(scale (score - largest))`, 0 for keys that a query does not see; one over their sums.
+    /// Scores to `exp(scale (score - largest))`, 0 for keys that a query does not see; one over
+    /// their sums.
     #[inline(always)]
     fn probabilities<S: Simd>(&self, simd: S, scores: &mut [S::f32s]) -> S::f32s {
         let bound = |of: fn(&std::ops::Range<usize>) -> usize| {
@@ -147,7 +153,8 @@ impl QueryBlock<'_> {
     }
 }
 
-/// The products of up to [`KEYS`] keys with the queries in `columns`; those of keys that are not there say nothing.
+/// The products of up to [`KEYS`] keys with the queries in `columns`; those of keys that are not
+/// there say nothing.
 #[inline(always)]
 fn products<S: Simd>(simd: S, k: &[f32], columns: &[S::f32s]) -> [S::f32s; KEYS] {
     let width = columns.len();

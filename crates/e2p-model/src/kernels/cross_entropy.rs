@@ -1,4 +1,5 @@
-//! Softmax cross-entropy over a vocabulary: one read of the logits forward, one change in place backward.
+//! Softmax cross-entropy over a vocabulary: one read of the logits forward, one change in place
+//! backward.
 
 use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
@@ -53,7 +54,8 @@ impl WithSimd for Softmax<'_> {
     }
 }
 
-/// Log of the sum of exponentials of each row of logits, `[rows, vocab_size]`, and the logit of each row's target.
+/// Log of the sum of exponentials of each row of logits, `[rows, vocab_size]`, and the logit of
+/// each row's target.
 pub(crate) fn log_sums(logits: &Tensor<2>, targets: &[u32]) -> (Vec<f32>, Vec<f32>) {
     let vocab_size = logits.dims()[1];
     let logits = read(logits.clone());

@@ -1,10 +1,14 @@
-//! Products of a few rows with a frozen matrix, whose weights are read once, in order, in the width they are stored in.
+//! Products of a few rows with a frozen matrix, whose weights are read once, in order, in the width
+//! they are stored in.
 //!
-//! For one user's next token a product costs what it takes to read the weights, so each row of them is one stream that the processor
-//! fetches ahead: [`Dots`]. With several users the sums begin to count. From half a vector of rows on, a lane holds a user: [`RowPerLane`]
-//! multiplies each weight with a vector of all users, and no sum over lanes is left to make. The weights are not packed; the few rows are.
+//! For one user's next token a product costs what it takes to read the weights, so each row of them
+//! is one stream that the processor fetches ahead: [`Dots`]. With several users the sums begin to
+//! count. From half a vector of rows on, a lane holds a user: [`RowPerLane`] multiplies each weight
+//! with a vector of all users, and no sum over lanes is left to make. The weights are not packed;
+//! the few rows are.
 //!
-//! [`Dots`] are always in `f32`: they wait for the weights, so that a faster product would gain nothing.
+//! [`Dots`] are always in `f32`: they wait for the weights, so that a faster product would gain
+//! nothing.
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -20,10 +24,12 @@ pub(crate) const FEW: usize = 96;
 const ROWS: usize = 4;
 /// Sums side by side in [`Dots`], enough to hide how long an addition takes.
 const SUMS: usize = 8;
-/// Rows of weights whose sums [`RowPerLane`] holds in registers; with AVX2's sixteen this leaves what it needs.
+/// Rows of weights whose sums [`RowPerLane`] holds in registers; with AVX2's sixteen this leaves
+/// what it needs.
 const WEIGHTS: usize = 12;
 
-/// Rows of `x` in the order in which a kernel reads them, group by group. What is not there is zero.
+/// Rows of `x` in the order in which a kernel reads them, group by group. What is not there is
+/// zero.
 struct Groups {
     words: Vec<u32>,
     /// Words of one group.
@@ -31,7 +37,8 @@ struct Groups {
 }
 
 impl Groups {
-    /// For [`Dots`]: in a group, for each vector of the weights' words, each part of the words (see [`Stored::part`]), each row, a vector.
+    /// For [`Dots`]: in a group, for each vector of the weights' words, each part of the words (see
+    /// [`Stored::part`]), each row, a vector.
     fn of_vectors<T: Stored>(x: &[u32], d_in: usize, group: usize, lanes: usize) -> Self {
         let n_vectors = d_in.div_ceil(T::PER_LANE * lanes) * T::PER_LANE;
         let load = T::PER_LANE * lanes;
@@ -46,7 +53,8 @@ impl Groups {
         Self::new(x, d_in, d_in, lanes, d_in, |_, i, row| i * lanes + row)
     }
 
-    /// `place(part, word of the part, row)` in a group of `group` rows, each taken in parts of `step` words and with room for `width`.
+    /// `place(part, word of the part, row)` in a group of `group` rows, each taken in parts of
+    /// `step` words and with room for `width`.
     fn new(
         x: &[u32],
         d_in: usize,
@@ -133,8 +141,8 @@ impl<T: Stored> Dots<'_, T> {
     }
 }
 
-/// Dot products of a row of words with a group of rows; `STEPS` vectors have sums of their own. Loops only: `array::map` is not always
-/// inlined, and vectors would go through memory.
+/// Dot products of a row of words with a group of rows; `STEPS` vectors have sums of their own.
+/// Loops only: `array::map` is not always inlined, and vectors would go through memory.
 #[inline(always)]
 fn dots<S: Simd, T: Stored, const GROUP: usize, const STEPS: usize>(
     simd: S,
@@ -197,7 +205,8 @@ impl<A: Arithmetic, T: Stored> WithSimd for RowPerLane<'_, A, T> {
         let Self { arithmetic, task } = self;
         let (n_rows, d_in) = (task.n_rows, task.d_in);
         let n_words = d_in.div_ceil(A::TERMS);
-        // Words of the weights as they are stored serve pairs of values that are bf16, and products of values that widen for nothing.
+        // Words of the weights as they are stored serve pairs of values that are bf16, and products
+        // of values that widen for nothing.
         let is_packed = !(A::TERMS == T::PER_LANE && T::IS_BF16 || A::TERMS == 1 && T::IS_CHEAP);
         let mut packed = vec![0; if is_packed { WEIGHTS * n_words } else { 0 }];
         let y_tiles = task.y.chunks_mut(WEIGHTS * n_rows);
@@ -244,8 +253,8 @@ impl<A: Arithmetic, T: Stored> WithSimd for RowPerLane<'_, A, T> {
     }
 }
 
-/// The weights of the tile after this one, fetched into the cache while this one is multiplied: twelve rows are twelve short streams, which
-/// processors do not fetch ahead.
+/// The weights of the tile after this one, fetched into the cache while this one is multiplied:
+/// twelve rows are twelve short streams, which processors do not fetch ahead.
 #[derive(Clone, Copy)]
 pub(super) struct Next<'a> {
     bytes: &'a [u8],
@@ -289,7 +298,8 @@ fn rows_of(words: &[u32], len: usize) -> [&[u32]; WEIGHTS] {
     rows
 }
 
-/// The sums, a row of `x` in each lane, of up to `WEIGHTS` rows of words. Sums of rows that are not there say nothing.
+/// The sums, a row of `x` in each lane, of up to `WEIGHTS` rows of words. Sums of rows that are not
+/// there say nothing.
 #[inline(always)]
 fn words_by_lanes<A: Arithmetic, S: Simd>(
     arithmetic: A,
@@ -335,8 +345,8 @@ fn parts_by_lanes<S: Simd, T: Stored>(
     sums
 }
 
-/// `y = x W^T` for a matrix `[d_out, d_in]`: `[rows, d_in]` to `[rows, d_out]`. Rows of weights must fill words
-/// ([`super::stored::are_words`]).
+/// `y = x W^T` for a matrix `[d_out, d_in]`: `[rows, d_in]` to `[rows, d_out]`. Rows of weights
+/// must fill words ([`super::stored::are_words`]).
 pub(crate) fn few_rows<A: Arithmetic, T: Stored>(
     arithmetic: A,
     x: &[f32],
@@ -380,8 +390,8 @@ pub(crate) fn few_rows<A: Arithmetic, T: Stored>(
     });
 }
 
-/// Fills `y`, `[rows, d_out]`, by `run(first row of weights, [weight rows, rows])` for blocks of whole tiles of rows of weights, on all
-/// threads.
+/// Fills `y`, `[rows, d_out]`, by `run(first row of weights, [weight rows, rows])` for blocks of
+/// whole tiles of rows of weights, on all threads.
 pub(super) fn by_blocks(
     y: &mut [f32],
     n_rows: usize,

@@ -1,4 +1,5 @@
-//! The only place that opens burn tensors: values in, values out. Without the flex feature no tensor is served.
+//! The only place that opens burn tensors: values in, values out. Without the flex feature no
+//! tensor is served.
 
 use burn::tensor::Tensor;
 use half::{bf16, f16};
@@ -52,7 +53,8 @@ mod open {
         }
     }
 
-    /// Whether the kernels take this as a frozen matrix: on the flex backend without autodiff, in any data type that [`Weights`] has.
+    /// Whether the kernels take this as a frozen matrix: on the flex backend without autodiff, in
+    /// any data type that [`Weights`] has.
     pub(crate) fn serves_weights(tensor: &Tensor<2>) -> bool {
         matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16) && are_on(&tensor.device())
     }
@@ -77,7 +79,8 @@ mod open {
         }
     }
 
-    /// Hands the values to `f` to change: in place when nobody else holds the tensor, otherwise in a copy.
+    /// Hands the values to `f` to change: in place when nobody else holds the tensor, otherwise in
+    /// a copy.
     pub(crate) fn change<const D: usize>(
         tensor: Tensor<D>,
         f: impl FnOnce(&mut [f32]),

@@ -1,4 +1,5 @@
-//! From the stacked projection's rows to heads, rotated on the way, and back. Rotation is that of `crate::rotary`.
+//! From the stacked projection's rows to heads, rotated on the way, and back. Rotation is that of
+//! `crate::rotary`.
 
 use burn::tensor::Tensor;
 use pulp::{Arch, Simd, WithSimd};
@@ -7,7 +8,8 @@ use super::flex::{Values, change, make, read};
 use super::rows::for_single_rows;
 use crate::rotary::Rotation;
 
-/// Cosines and sines of a pass, `[n_rows, seq_len, head_dim]`, `n_rows` being 1 when all rows share their positions.
+/// Cosines and sines of a pass, `[n_rows, seq_len, head_dim]`, `n_rows` being 1 when all rows share
+/// their positions.
 struct Angles {
     cos: Values,
     sin: Values,
@@ -54,7 +56,8 @@ impl WithSimd for Rotate<'_> {
         for (row, (cos, sin)) in self.values.chunks_exact_mut(self.width).zip(angles) {
             let (a, b) = row.split_at_mut(half);
             let (cos, sin) = (&cos[..half], &sin[..half]);
-            // (a, b) to (a cos - b sin, b cos + a sin); the old a is kept on the stack, a vector at a time.
+            // (a, b) to (a cos - b sin, b cos + a sin); the old a is kept on the stack, a vector at
+            // a time.
             let (a, a_tail) = S::as_mut_simd_f32s(a);
             let (b, b_tail) = S::as_mut_simd_f32s(b);
             let ((cos, cos_tail), (sin, sin_tail)) = (S::as_simd_f32s(cos), S::as_simd_f32s(sin));
@@ -73,7 +76,8 @@ impl WithSimd for Rotate<'_> {
     }
 }
 
-/// Heads `first_head .. first_head + n_heads` of rows `[batch_size, seq_len, width]` as `[batch_size, n_heads, seq_len, head_dim]`.
+/// Heads `first_head .. first_head + n_heads` of rows `[batch_size, seq_len, width]` as
+/// `[batch_size, n_heads, seq_len, head_dim]`.
 pub(crate) fn split(
     rows: &Tensor<3>,
     first_head: usize,
@@ -121,7 +125,8 @@ pub(crate) fn rotate(heads: Tensor<4>, rotation: &Rotation, back: bool) -> Tenso
     })
 }
 
-/// Heads side by side: several `[batch_size, heads, seq_len, head_dim]` to `[batch_size, seq_len, all heads * head_dim]`.
+/// Heads side by side: several `[batch_size, heads, seq_len, head_dim]` to `[batch_size, seq_len,
+/// all heads * head_dim]`.
 ///
 /// The first `n_rotated` tensors are rotated back by `rotation` on the way.
 pub(crate) fn merge<const N: usize>(

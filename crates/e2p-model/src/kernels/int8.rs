@@ -1,10 +1,10 @@
 //! Products of a few rows with a matrix in 8 bits, in whole numbers.
 //!
 //! Widening codes to `f32` takes more instructions than their sums. Here the rows are quantized
-//! instead: each is divided by a step, so that its largest value becomes [`LARGEST`], and rounded; a
-//! number is three signed bytes, digits of base 256. `vpdpbusd` (AVX-512 VNNI) multiplies 64 codes
-//! by 64 bytes and adds them up, exactly. So 64 weights cost a row three instructions, where `f32`
-//! takes four and twelve to widen them.
+//! instead: each is divided by a step, so that its largest value becomes [`LARGEST`], and rounded;
+//! a number is three signed bytes, digits of base 256. `vpdpbusd` (AVX-512 VNNI) multiplies 64
+//! codes by 64 bytes and adds them up, exactly. So 64 weights cost a row three instructions, where
+//! `f32` takes four and twelve to widen them.
 //!
 //! What is lost is what rounding to steps loses: half a step is 2⁻²⁴ of the row's largest value, so
 //! that a product is off by some 2⁻²⁵ of that value times the norm of the weights, about what the
@@ -117,9 +117,11 @@ pub(crate) fn few_rows(vnni: Vnni, x: &[f32], weights: &Int8, y: &mut [f32]) {
 /// A row as bytes.
 #[derive(Clone, Default)]
 struct QuantizedRow {
-    /// For each vector, each byte from the highest. What the last vector has room for beyond the row is zero.
+    /// For each vector, each byte from the highest. What the last vector has room for beyond the
+    /// row is zero.
     bytes: Vec<[Vector; BYTES]>,
-    /// What each lane's sum of each byte offsets with: what the code that means zero adds, taken off.
+    /// What each lane's sum of each byte offsets with: what the code that means zero adds, taken
+    /// off.
     offsets: [[i32; LANES]; BYTES],
     /// What one is worth.
     step: f32,
@@ -159,13 +161,15 @@ impl NullaryFnOnce for Quantize<'_> {
     }
 }
 
-/// The bytes of up to a vector of values times `inverse`. From the lowest on each takes what is nearest, so that what is left has a byte less.
+/// The bytes of up to a vector of values times `inverse`. From the lowest on each takes what is
+/// nearest, so that what is left has a byte less.
 #[inline(always)]
 #[allow(unsafe_code)]
 fn split_into_bytes(x: &[f32], inverse: f32, vectors: &mut [Vector; BYTES]) {
     for (part, x) in x.chunks(LANES).enumerate() {
         let mask = ((1_u32 << x.len()) - 1) as u16;
-        // SAFETY: `vectorize` runs this where the CPU has the instructions; the values of the mask alone are read, which are those of the slice.
+        // SAFETY: `vectorize` runs this where the CPU has the instructions; the values of the mask
+        // alone are read, which are those of the slice.
         let mut numbers = unsafe {
             let x = _mm512_maskz_loadu_ps(mask, x.as_ptr());
             _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(inverse)))
@@ -234,7 +238,8 @@ impl NullaryFnOnce for Int8Dots<'_> {
     }
 }
 
-/// Products of a row of codes with some rows. Loops: `array::map` is not always inlined, and vectors would go through memory.
+/// Products of a row of codes with some rows. Loops: `array::map` is not always inlined, and
+/// vectors would go through memory.
 #[inline(always)]
 fn dots<const ROWS: usize>(codes: &[u8], scale: f32, rows: &[QuantizedRow; ROWS], y: &mut [f32]) {
     let mut sums = [[zeros(); BYTES]; ROWS];
@@ -362,7 +367,8 @@ impl NullaryFnOnce for Int8RowPerLane<'_> {
     }
 }
 
-/// The sums, a row in each lane, of up to [`WEIGHTS`] rows of codes. Sums of rows of codes that are not there say nothing.
+/// The sums, a row in each lane, of up to [`WEIGHTS`] rows of codes. Sums of rows of codes that are
+/// not there say nothing.
 #[inline(always)]
 #[allow(unsafe_code)]
 fn by_lanes(

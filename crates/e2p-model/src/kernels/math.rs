@@ -4,8 +4,9 @@ use pulp::Simd;
 
 /// `e^x`, relative error below 2e-7; 0 below -87.3 and 2^127 times something small above 88.
 ///
-/// Splits `x = n ln 2 + r`, `|r| <= ln 2 / 2`: a polynomial in `r` (Taylor to degree 6, its last coefficients fitted to the interval; they
-/// are those of Cephes' `expf`), and `2^n` by shifting `n` into the exponent.
+/// Splits `x = n ln 2 + r`, `|r| <= ln 2 / 2`: a polynomial in `r` (Taylor to degree 6, its last
+/// coefficients fitted to the interval; they are those of Cephes' `expf`), and `2^n` by shifting
+/// `n` into the exponent.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     // ln 2 in two parts, the first with trailing zeros so that its multiples are exact.
@@ -55,7 +56,8 @@ pub(crate) fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 
 /// The standard normal distribution function; relative error below 3e-7 in both tails.
 ///
-/// `erfc(z) = t exp(-z^2 + P(t))`, `t = 2 / (2 + z)`, for `z >= 0` (Numerical Recipes, 2nd ed., section 6.2, `erfcc`).
+/// `erfc(z) = t exp(-z^2 + P(t))`, `t = 2 / (2 + z)`, for `z >= 0` (Numerical Recipes, 2nd ed.,
+/// section 6.2, `erfcc`).
 #[inline(always)]
 pub(crate) fn normal_cdf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const P: [f32; 10] = [

@@ -1,11 +1,12 @@
-//! The frozen stack's inner loops on the CPU: vectorised, spread over all cores, one pass over memory each.
+//! The frozen stack's inner loops on the CPU: vectorised, spread over all cores, one pass over
+//! memory each.
 //!
 //! burn-flex computes `exp`, sigmoid and softmax in serial scalar loops and makes a new tensor for
 //! every step of a formula. The functions here do a whole formula a row at a time, through burn's
 //! `extension` interface. They serve `f32` tensors of the flex backend without autodiff, which
-//! [`serves`] tells. `crate::ops` asks it, and holds the same formulas as composed tensor operations
-//! for everywhere else and as the oracle in the tests. Rows are independent, so no result depends
-//! on the number of threads.
+//! [`serves`] tells. `crate::ops` asks it, and holds the same formulas as composed tensor
+//! operations for everywhere else and as the oracle in the tests. Rows are independent, so no
+//! result depends on the number of threads.
 //!
 //! Instructions are chosen at run time (`pulp`): AVX-512, AVX2, NEON or none, from one source. What
 //! each kernel saves is in `docs/KERNELS.md`.

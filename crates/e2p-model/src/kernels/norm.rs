@@ -108,7 +108,8 @@ impl WithSimd for Backward<'_> {
         {
             let (mean, inverse) = self.scale.moments(simd, x);
             let n = width as f32;
-            // g = weight dy in place, then dx = (g - mean(g) - z mean(g z)) inverse with z = (x - mean) inverse.
+            // g = weight dy in place, then dx = (g - mean(g) - z mean(g z)) inverse with z = (x -
+            // mean) inverse.
             map(
                 simd,
                 dy,

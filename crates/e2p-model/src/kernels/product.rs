@@ -1,10 +1,12 @@
 //! Products of many rows with a frozen matrix.
 //!
-//! The classical scheme (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008) cut down to what frozen weights
-//! need. The matrix is packed into panels of [`VECTORS`] vectors' width, as words of the [`Arithmetic`], all threads together; then every
-//! thread takes rows of the output and goes through the panels, a slice of [`DEPTH`] at a time, so that a slice stays in the first-level
-//! cache while the rows pass by. The rows themselves are read in place. A tile of the output lives in registers: 8 rows by 3 vectors where
-//! there are 32 registers, 4 by 3 where there are 16.
+//! The classical scheme (Goto and van de Geijn, "Anatomy of High-Performance Matrix
+//! Multiplication", 2008) cut down to what frozen weights need. The matrix is packed into panels of
+//! [`VECTORS`] vectors' width, as words of the [`Arithmetic`], all threads together; then every
+//! thread takes rows of the output and goes through the panels, a slice of [`DEPTH`] at a time, so
+//! that a slice stays in the first-level cache while the rows pass by. The rows themselves are read
+//! in place. A tile of the output lives in registers: 8 rows by 3 vectors where there are 32
+//! registers, 4 by 3 where there are 16.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -27,7 +29,8 @@ const PACKED: usize = 1 << 19;
 const WORDS: usize = 64;
 
 impl<T: Stored> Matrix<'_, T> {
-    /// Writes terms of columns `column ..` as rows of `width` words; columns that are not there as zeros. `first` counts words of terms.
+    /// Writes terms of columns `column ..` as rows of `width` words; columns that are not there as
+    /// zeros. `first` counts words of terms.
     fn pack<A: Arithmetic>(self, first: usize, column: usize, width: usize, panel: &mut [u32]) {
         let (terms, columns) = self.depth_and_width();
         let n = width.min(columns - column);
@@ -53,13 +56,15 @@ impl<T: Stored> Matrix<'_, T> {
                     super::transpose::pack::<A, T>(simd, self, first, column, n, width, panel);
                     return;
                 }
-                // Four rows of the matrix become four columns of the panel, a block of [`WORDS`] words at a time.
+                // Four rows of the matrix become four columns of the panel, a block of [`WORDS`]
+                // words at a time.
                 let mut block = [[0; WORDS]; 4];
                 for at in (0..n).step_by(4) {
                     for word in (0..depth).step_by(WORDS) {
                         let words = WORDS.min(depth - word);
                         for (row, block) in block.iter_mut().enumerate() {
-                            // Rows that are not there repeat the last one; what they give is overwritten or left out.
+                            // Rows that are not there repeat the last one; what they give is
+                            // overwritten or left out.
                             let row = column + (at + row).min(n - 1);
                             self.pack_row::<A>(row, first + word, &mut block[..words]);
                         }
@@ -234,11 +239,13 @@ impl WithSimd for LaneCount {
 }
 
 thread_local! {
-    /// Packed panels, kept from product to product: a new allocation of this size is a page fault every 4 KB.
+    /// Packed panels, kept from product to product: a new allocation of this size is a page fault
+    /// every 4 KB.
     static SCRATCH: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
 }
 
-/// `y = x W^T` or `y = x W`, or added to what `y` holds. `x` has rows of as many values as the sums have terms.
+/// `y = x W^T` or `y = x W`, or added to what `y` holds. `x` has rows of as many values as the sums
+/// have terms.
 pub(crate) fn product<A: Arithmetic, T: Stored>(
     arithmetic: A,
     x: &[f32],

@@ -18,7 +18,8 @@ fn products_equal_the_composed_operations_in_every_storage() {
     };
     let (f32, f16, bf16) = (plain(DType::F32), plain(DType::F16), plain(DType::BF16));
     let storages: [&dyn Fn(Tensor<2>) -> Matrix; 4] = [&f32, &f16, &bf16, &Matrix::int8];
-    // Fewer rows than a tile and more than a task; widths and depths that do not fill vectors, words or slices.
+    // Fewer rows than a tile and more than a task; widths and depths that do not fill vectors,
+    // words or slices.
     for n_rows in [0, 1, 2, 5, 23, 25, 70] {
         for (d_in, d_out) in [(1, 1), (7, 5), (34, 97), (36, 97), (200, 50), (576, 33)] {
             for store in storages {
@@ -48,7 +49,8 @@ fn products_equal_the_composed_operations_in_every_storage() {
 
 #[test]
 fn a_matrix_larger_than_the_packing_buffer_is_taken_in_parts() {
-    // 300 x 12,000 values are more than the 2 M that are packed at a time, by columns in one direction and by terms in the other.
+    // 300 x 12,000 values are more than the 2 M that are packed at a time, by columns in one
+    // direction and by terms in the other.
     let weights = random(17, [12_000, 300]);
     let (x, dy) = (random(18, [30, 300]), random(19, [30, 12_000]));
     let y = kernels::matmul_transposed(x.clone(), &weights, None, MatmulPrecision::Highest);
@@ -102,7 +104,8 @@ fn products_of_pairs_equal_products_of_rounded_factors() {
                 let (a, b) = match (is_few, weights.dtype_name()) {
                     _ if in_int8 => (x.clone(), values.clone()),
                     (true, _) if n_rows <= 8 => (x.clone(), values.clone()),
-                    // Codes are bf16 as they are, and their scale comes afterwards; where they are packed it comes before.
+                    // Codes are bf16 as they are, and their scale comes afterwards; where they are
+                    // packed it comes before.
                     (true, "int8") => (rounded(&x), values.clone()),
                     _ => (rounded(&x), rounded(&values)),
                 };

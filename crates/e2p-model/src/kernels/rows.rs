@@ -12,10 +12,12 @@ use rayon::prelude::*;
 
 use super::flex::are_on;
 
-/// Values a task should write: some microseconds of work, several times what it costs to hand a task over.
+/// Values a task should write: some microseconds of work, several times what it costs to hand a
+/// task over.
 const TASK: usize = 16 * 1024;
 
-/// How long a thread looks for work before it may fall asleep: longer than what stands between two products of a pass.
+/// How long a thread looks for work before it may fall asleep: longer than what stands between two
+/// products of a pass.
 const PATIENCE: Duration = Duration::from_micros(200);
 
 thread_local! {
@@ -23,11 +25,12 @@ thread_local! {
     static IS_BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `f`, many small parallel loops one after the other, on one of the pool's threads where this is a device of the kernels, and keeps
-/// the others awake meanwhile.
+/// Runs `f`, many small parallel loops one after the other, on one of the pool's threads where this
+/// is a device of the kernels, and keeps the others awake meanwhile.
 ///
-/// From any other thread each loop costs two hand-overs, of the work and of the result, between threads that have fallen asleep: a
-/// fifth of the time of a decoding step. Waking those that slept between two loops costs another twentieth.
+/// From any other thread each loop costs two hand-overs, of the work and of the result, between
+/// threads that have fallen asleep: a fifth of the time of a decoding step. Waking those that slept
+/// between two loops costs another twentieth.
 pub(crate) fn on_workers<R: Send>(device: &Device, f: impl FnOnce() -> R + Send) -> R {
     if !are_on(device) {
         return f();
@@ -48,7 +51,8 @@ pub(crate) fn on_workers<R: Send>(device: &Device, f: impl FnOnce() -> R + Send)
 
 /// Does what work there is as long as `is_running`, and looks for it without falling asleep.
 ///
-/// Not for ever without work: this thread may have been waiting for a part of the same pass when it came here.
+/// Not for ever without work: this thread may have been waiting for a part of the same pass when it
+/// came here.
 fn stay_awake(is_running: &AtomicBool) {
     if IS_BUSY.replace(true) {
         return;
@@ -64,7 +68,8 @@ fn stay_awake(is_running: &AtomicBool) {
     IS_BUSY.set(false);
 }
 
-/// Calls `f(first row, rows)` for blocks of whole rows of `width` values, on all threads when there is enough to do.
+/// Calls `f(first row, rows)` for blocks of whole rows of `width` values, on all threads when there
+/// is enough to do.
 pub(crate) fn for_rows(values: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     if values.is_empty() {
         return;
@@ -79,8 +84,8 @@ pub(crate) fn for_rows(values: &mut [f32], width: usize, f: impl Fn(usize, &mut 
         .for_each(|(index, rows)| f(index * block, rows));
 }
 
-/// Calls `f(index, row)` for every row of `width` values, on all threads when there is enough to do: a row takes as long as writing `work`
-/// values.
+/// Calls `f(index, row)` for every row of `width` values, on all threads when there is enough to
+/// do: a row takes as long as writing `work` values.
 pub(crate) fn for_single_rows(
     values: &mut [f32],
     width: usize,
@@ -103,7 +108,8 @@ pub(crate) fn for_single_rows(
         .for_each(|(index, row)| f(index, row));
 }
 
-/// Vector `i` of each input. A loop: `array::map` is not always inlined, and vectors would go through memory.
+/// Vector `i` of each input. A loop: `array::map` is not always inlined, and vectors would go
+/// through memory.
 #[inline(always)]
 fn gather<S: Simd, const N: usize>(simd: S, inputs: [&[S::f32s]; N], i: usize) -> [S::f32s; N] {
     let mut out = [simd.splat_f32s(0.0); N];
@@ -135,7 +141,8 @@ pub(crate) fn map<S: Simd, const N: usize>(
     }
 }
 
-/// `sum` folded over vectors by `sum = f(sum, inputs)`, in four interleaved parts that are added at the end.
+/// `sum` folded over vectors by `sum = f(sum, inputs)`, in four interleaved parts that are added at
+/// the end.
 ///
 /// The end of a row is padded with zeros, which must leave the sum as it is.
 #[inline(always)]

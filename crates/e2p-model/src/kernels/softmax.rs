@@ -1,4 +1,5 @@
-//! Scaled softmax over visible keys, forward and backward, in place. The formulas stand in `crate::ops`.
+//! Scaled softmax over visible keys, forward and backward, in place. The formulas stand in
+//! `crate::ops`.
 
 use std::ops::Range;
 
@@ -60,7 +61,8 @@ struct Backward<'a> {
     scale: f32,
     visible: Range<usize>,
     probabilities: &'a [f32],
-    /// The gradient with respect to the probabilities; that with respect to the scores takes its place.
+    /// The gradient with respect to the probabilities; that with respect to the scores takes its
+    /// place.
     row: &'a mut [f32],
 }
 
@@ -86,7 +88,8 @@ impl WithSimd for Backward<'_> {
     }
 }
 
-/// Probabilities from unscaled scores, `[batch_size, n_heads, n_queries, n_keys]`; 0 where a query does not look.
+/// Probabilities from unscaled scores, `[batch_size, n_heads, n_queries, n_keys]`; 0 where a query
+/// does not look.
 pub(crate) fn softmax(scores: Tensor<4>, visible: &Visible, scale: f32) -> Tensor<4> {
     let [_, n_heads, n_queries, n_keys] = scores.dims();
     change(scores, |scores| {

@@ -1,4 +1,5 @@
-//! Data types that frozen weights are stored in; products are computed in `f32` whatever the storage.
+//! Data types that frozen weights are stored in; products are computed in `f32` whatever the
+//! storage.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -10,7 +11,8 @@ use crate::int8::Int8;
 pub(crate) trait Stored: Copy + Send + Sync + 'static {
     /// Values in one vector load of a row: a vector of `f32`, or two values in each of its lanes.
     const PER_LANE: usize;
-    /// Whether a part costs no more than an operation, so that it may be taken again for every use of a weight.
+    /// Whether a part costs no more than an operation, so that it may be taken again for every use
+    /// of a weight.
     const IS_CHEAP: bool;
     /// Whether the words are pairs of bf16.
     const IS_BF16: bool = false;
@@ -31,8 +33,9 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
         }
     }
 
-    /// Part `part` (below `PER_LANE`) of one vector load of `PER_LANE * lanes` values: value `PER_LANE * lane + part` in lane `lane`. A part
-    /// at a time: an array of them would go through memory.
+    /// Part `part` (below `PER_LANE`) of one vector load of `PER_LANE * lanes` values: value
+    /// `PER_LANE * lane + part` in lane `lane`. A part at a time: an array of them would go through
+    /// memory.
     fn part<S: Simd>(simd: S, vector: S::u32s, part: usize) -> S::f32s;
 
     /// The values as words of four bytes.
@@ -42,7 +45,8 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
     fn words(values: &[Self]) -> &[u32];
 }
 
-/// The bits of the nearest bf16, of two the even one. A loop over it becomes vectors, which one over `bf16::from_f32` does not.
+/// The bits of the nearest bf16, of two the even one. A loop over it becomes vectors, which one
+/// over `bf16::from_f32` does not.
 #[inline(always)]
 fn round(value: f32) -> u16 {
     let bits = value.to_bits();
@@ -166,10 +170,12 @@ impl Stored for Code {
     }
 }
 
-/// The f16 in the lower half of each lane, exactly, subnormal values too. Weights are finite, so there are no infinities to keep.
+/// The f16 in the lower half of each lane, exactly, subnormal values too. Weights are finite, so
+/// there are no infinities to keep.
 #[inline(always)]
 fn widen_f16<S: Simd>(simd: S, half: S::u32s) -> S::f32s {
-    // Exponent and mantissa moved to their places, then the difference of the biases made up by a factor of 2^112.
+    // Exponent and mantissa moved to their places, then the difference of the biases made up by a
+    // factor of 2^112.
     let magnitude = simd.and_u32s(half, simd.splat_u32s(0x7fff));
     let magnitude = simd.wrapping_dyn_shl_u32s(magnitude, simd.splat_u32s(13));
     let scaled = simd.mul_f32s(

@@ -1,4 +1,5 @@
-//! Every kernel against the composed operations that it replaces: odd widths, one row, no rows, any number of threads.
+//! Every kernel against the composed operations that it replaces: odd widths, one row, no rows, any
+//! number of threads.
 
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -89,7 +90,8 @@ fn norms_equal_the_composed_operations() {
                     assert_eq!(y.dims(), x.dims());
                     continue;
                 }
-                // Over one or two values a layer norm is a rounding error over a rounding error, and so is the gradient of any norm.
+                // Over one or two values a layer norm is a rounding error over a rounding error,
+                // and so is the gradient of any norm.
                 if width <= 2 && kind == NormKind::LayerNorm {
                     continue;
                 }
@@ -258,7 +260,8 @@ fn softmax_equals_the_composed_operations() {
 
 #[test]
 fn attention_without_a_record_equals_products_and_softmax() {
-    // Heads narrower and wider than a vector, one and several queries, shared slots, own ones and both, padding.
+    // Heads narrower and wider than a vector, one and several queries, shared slots, own ones and
+    // both, padding.
     for (head_dim, group, n_queries, shared, earlier) in [
         (8, 1, 1, 0, 0),
         (64, 3, 1, 0, 37),
@@ -281,7 +284,8 @@ fn attention_without_a_record_equals_products_and_softmax() {
             row_starts: vec![2.min(shared + earlier), 0, 1.min(shared + earlier)],
             first: shared + earlier,
         };
-        // Scores of some ten, as in a model: those of a hundred carry rounding of 1e-5 into the exponent, whoever computes them.
+        // Scores of some ten, as in a model: those of a hundred carry rounding of 1e-5 into the
+        // exponent, whoever computes them.
         let q = random(1, [batch_size, n_heads, n_queries, head_dim]).div_scalar(3.0);
         let all = |seed, n_rows, len| {
             let room = [n_rows, n_kv_heads, len + 2, head_dim];

@@ -1,6 +1,7 @@
 //! Packing rows of a matrix as columns with AVX-512: squares of 16 x 16 transposed in registers.
 //!
-//! Compilers make no shuffles of the plain loops, and for few rows of input packing would cost as much as the product.
+//! Compilers make no shuffles of the plain loops, and for few rows of input packing would cost as
+//! much as the product.
 
 use std::marker::PhantomData;
 
@@ -26,7 +27,8 @@ struct Pack<'a, 'b, A, T> {
     panel: &'b mut [u32],
 }
 
-/// Writes the words `first ..` of the rows `column .. column + n` of `matrix` as columns of `panel`, whose rows are `width` wide.
+/// Writes the words `first ..` of the rows `column .. column + n` of `matrix` as columns of
+/// `panel`, whose rows are `width` wide.
 pub(super) fn pack<A: Arithmetic, T: Stored>(
     simd: V4,
     matrix: Matrix<'_, T>,

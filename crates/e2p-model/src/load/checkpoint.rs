@@ -123,7 +123,8 @@ impl Checkpoint {
         self.tensor(a).zip(self.tensor(b)).is_some_and(same)
     }
 
-    /// Tells the system that the pages of `bytes`, a slice of one of the maps, are not needed for now.
+    /// Tells the system that the pages of `bytes`, a slice of one of the maps, are not needed for
+    /// now.
     pub(super) fn release(&self, bytes: &[u8]) {
         #[cfg(unix)]
         for shard in &self.shards {
@@ -135,8 +136,9 @@ impl Checkpoint {
                 let start = (at - base).next_multiple_of(page);
                 let end = (at - base + bytes.len()) / page * page;
                 if end > start {
-                    // SAFETY: the map is read-only and backed by a file, so a dropped page is read again on the next access. That
-                    // this gives back memory is a wish; a failure changes nothing.
+                    // SAFETY: the map is read-only and backed by a file, so a dropped page is read
+                    // again on the next access. That this gives back memory is a wish; a failure
+                    // changes nothing.
                     let _ = unsafe {
                         shard.map.unchecked_advise_range(
                             memmap2::UncheckedAdvice::DontNeed,
@@ -151,8 +153,8 @@ impl Checkpoint {
         let _ = bytes;
     }
 
-    /// SHA-256 over every tensor's name, data type, shape and bytes, in the order of names: the same weights in other shards have the
-    /// same fingerprint.
+    /// SHA-256 over every tensor's name, data type, shape and bytes, in the order of names: the
+    /// same weights in other shards have the same fingerprint.
     pub fn fingerprint(&self) -> String {
         let mut names: Vec<String> = self.tensors().map(|(name, _)| name).collect();
         names.sort();
@@ -175,15 +177,17 @@ impl Shard {
             source,
         };
         let file = File::open(path).map_err(read)?;
-        // SAFETY: a map of a file that another process truncates would fault. Like every reader of mapped weights we rely on the
-        // checkpoint not being changed while it is loaded; the map is never written.
+        // SAFETY: a map of a file that another process truncates would fault. Like every reader of
+        // mapped weights we rely on the checkpoint not being changed while it is loaded; the map is
+        // never written.
         let map = unsafe { Mmap::map(&file) }.map_err(read)?;
         let invalid = |source| ModelError::Safetensors {
             path: path.into(),
             bytes: map.len() as u64,
             source,
         };
-        // The first call checks that the tensors cover the file exactly; the second keeps the parsed header.
+        // The first call checks that the tensors cover the file exactly; the second keeps the
+        // parsed header.
         SafeTensors::deserialize(&map).map_err(invalid)?;
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(invalid)?;
         Ok(Self {

@@ -15,10 +15,11 @@ pub(super) fn is_supported(dtype: Dtype) -> bool {
     matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
 }
 
-/// One stacked tensor in `dtype`: the parts one after the other, each given back to the system once copied.
+/// One stacked tensor in `dtype`: the parts one after the other, each given back to the system once
+/// copied.
 ///
-/// With `transpose = Some((rows, cols))` the stack is turned from `[rows, cols]` to `[cols, rows]`. `Err` when a value is not finite
-/// on disk or not in `dtype`.
+/// With `transpose = Some((rows, cols))` the stack is turned from `[rows, cols]` to `[cols, rows]`.
+/// `Err` when a value is not finite on disk or not in `dtype`.
 pub(super) fn stack(
     checkpoint: &Checkpoint,
     parts: &[(Dtype, &[u8])],

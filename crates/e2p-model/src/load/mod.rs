@@ -1,7 +1,8 @@
 //! From a Hugging Face directory to tensors on a device.
 //!
-//! Files are memory-mapped and copied tensor by tensor into their final form (data type, stacked projections, orientation), the pages
-//! behind them given back as they are used: loading peaks at the size of the loaded weights plus one tensor.
+//! Files are memory-mapped and copied tensor by tensor into their final form (data type, stacked
+//! projections, orientation), the pages behind them given back as they are used: loading peaks at
+//! the size of the loaded weights plus one tensor.
 
 mod checkpoint;
 mod convert;
@@ -27,10 +28,12 @@ use crate::precision::MatmulPrecision;
 pub struct LoadOptions {
     /// Data type of the weights and of the computation; f32 by default.
     ///
-    /// On the CPU a 16-bit type is what matrices are stored in: they are widened as they are read, and everything is computed in f32. A
-    /// bf16 checkpoint loaded as bf16 then gives the results of f32 from half the memory, unless `matmul_precision` says otherwise.
+    /// On the CPU a 16-bit type is what matrices are stored in: they are widened as they are read,
+    /// and everything is computed in f32. A bf16 checkpoint loaded as bf16 then gives the results
+    /// of f32 from half the memory, unless `matmul_precision` says otherwise.
     pub dtype: DType,
-    /// Rounds matrices to 8 bits with a scale for each row of outputs; on the CPU only. Everything is computed in f32 or as exactly.
+    /// Rounds matrices to 8 bits with a scale for each row of outputs; on the CPU only. Everything
+    /// is computed in f32 or as exactly.
     pub int8: bool,
     /// How exactly products with the weights are computed, whatever they are stored in.
     pub matmul_precision: MatmulPrecision,

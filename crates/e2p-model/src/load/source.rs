@@ -1,4 +1,5 @@
-//! Where a model's tensors come from: a checkpoint, a random generator, or anything else that can name them.
+//! Where a model's tensors come from: a checkpoint, a random generator, or anything else that can
+//! name them.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
@@ -13,12 +14,14 @@ use crate::precision::MatmulPrecision;
 
 /// Hands out weights by name while a model is being built.
 ///
-/// Several parts are stacked along their first dimension, so that a model can hold one matrix where a checkpoint has three.
-/// A source that cannot deliver records why and returns zeros; whoever owns it asks afterwards.
+/// Several parts are stacked along their first dimension, so that a model can hold one matrix where
+/// a checkpoint has three. A source that cannot deliver records why and returns zeros; whoever owns
+/// it asks afterwards.
 pub trait WeightSource {
     /// A matrix `[sum of rows, cols]` stacked from `parts` of `(name, rows)`.
     ///
-    /// With `transposed` every part is stored `[cols, rows]`; stacking several such parts is not supported.
+    /// With `transposed` every part is stored `[cols, rows]`; stacking several such parts is not
+    /// supported.
     fn matrix(&mut self, parts: &[(String, usize)], cols: usize, transposed: bool) -> Tensor<2>;
 
     /// A vector stacked from `parts` of `(name, length)`.
@@ -146,7 +149,8 @@ impl<'a> CheckpointSource<'a> {
                     .extend(parts.iter().map(|(name, _)| name.clone())),
             }
         }
-        // Never used: the report makes loading fail. One element, so that a hostile configuration cannot ask for terabytes.
+        // Never used: the report makes loading fail. One element, so that a hostile configuration
+        // cannot ask for terabytes.
         Tensor::zeros([1; D], self.device)
     }
 }
@@ -187,7 +191,8 @@ impl WeightSource for CheckpointSource<'_> {
     }
 }
 
-/// Seeded random weights: matrices uniform with standard deviation 0.02, vectors around 1 for norms and 0 for biases.
+/// Seeded random weights: matrices uniform with standard deviation 0.02, vectors around 1 for norms
+/// and 0 for biases.
 ///
 /// For benches, presets and tests; the initialisation of pre-training is its own.
 pub struct RandomSource {

@@ -9,7 +9,8 @@ use crate::kernels;
 /// Log-likelihoods of target tokens under rows of logits. Preferred variable name: `scored`.
 #[derive(Debug)]
 pub struct TargetScores {
-    /// Natural log-probabilities of every token, `[n_targets, vocab_size]`, f32; made when asked for where [`Self::summed`] is there.
+    /// Natural log-probabilities of every token, `[n_targets, vocab_size]`, f32; made when asked
+    /// for where [`Self::summed`] is there.
     log_probabilities: OnceLock<Tensor<2>>,
     summed: Option<Summed>,
     targets: Vec<u32>,
@@ -101,7 +102,8 @@ impl TargetScores {
         })
     }
 
-    /// Gradient of `sum_i weights[i] * -log_likelihood[i]` with respect to the logits, `[n_targets, vocab_size]`.
+    /// Gradient of `sum_i weights[i] * -log_likelihood[i]` with respect to the logits, `[n_targets,
+    /// vocab_size]`.
     ///
     /// # Panics
     /// If there is not one weight for each target.

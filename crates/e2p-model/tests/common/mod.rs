@@ -22,7 +22,8 @@ pub fn device() -> Device {
 
 /// How far two computations of the same thing may differ, by device.
 ///
-/// f32 on a CPU: rounding of sums of a few hundred terms. GPUs fuse and reorder more, and their `exp` is less exact.
+/// f32 on a CPU: rounding of sums of a few hundred terms. GPUs fuse and reorder more, and their
+/// `exp` is less exact.
 pub fn tolerance() -> (f32, f32) {
     if std::env::var("BURN_DEVICE").is_ok_and(|name| name != "flex") {
         (1e-3, 1e-4)
@@ -33,7 +34,8 @@ pub fn tolerance() -> (f32, f32) {
 
 /// Asserts that two tensors agree within the device's tolerance.
 ///
-/// The absolute part is relative to the largest element: the rounding error of a sum follows its largest terms, not its result.
+/// The absolute part is relative to the largest element: the rounding error of a sum follows its
+/// largest terms, not its result.
 #[track_caller]
 pub fn assert_close<const D: usize>(a: Tensor<D>, b: Tensor<D>, what: &str) {
     let (rel, abs) = tolerance();
