@@ -42,7 +42,7 @@ pub struct LossScale {
     pub row_weight: f32,
 }
 
-/// Runs a batch forth and back.
+/// Runs a batch forward and backward.
 ///
 /// Gradients are those of `nll * token_weight + extra`, so that micro-batches of unequal token
 /// counts add up to one mean; `row_weight` does the same for terms that are means over rows.
