@@ -259,7 +259,7 @@ fn a_trained_adapter_is_evaluated_scored_with_and_asked() {
     let report: Value = serde_json::from_str(report.lines().last().unwrap()).unwrap();
     assert_eq!(
         report["conditions"].as_object().unwrap().len(),
-        10,
+        11,
         "{report}"
     );
     assert!(report["gains"]["e2p_vs_shuffled"]["nll"]["low"].is_number());
